@@ -1,0 +1,262 @@
+"""The environment → one frozen Settings (contract, section 1).
+
+This module owns the table of settings: README's table is generated from it, and `load` is the only place that
+reads the environment. Every wrong variable is found in one go and named in one message. A secret is a Secret:
+its repr and str show nothing.
+
+What must not live here: a default that depends on the state of the machine (each room looks for itself).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from agent.errors import ConfigError
+
+DEV_COMMAND = "node node_modules/next/dist/bin/next dev --turbopack -p {port} -H 127.0.0.1"
+
+SleepMode = Literal["exit", "suspend", "off"]
+
+
+class Secret:
+    """A value that no log, repr or traceback shows. `reveal()` is where it leaves, so that grep finds every place."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Durations are seconds. Paths are absolute, with links resolved."""
+
+    app_id: str
+    api_url: str
+    api_key: Secret | None
+    workspace: Path
+    state_dir: Path
+    port: int
+    dev_port: int
+    agent_port: int
+    dev_command: tuple[str, ...]
+    poll_interval: float
+    long_poll_wait: float
+    idle_timeout: float
+    sleep_mode: SleepMode
+    machine: str
+
+
+class _Wrong(Exception):
+    """What a value should have been, said by its parser."""
+
+
+def _app_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", text) or text in {".", ".."}:
+        raise _Wrong("1 to 128 letters, digits, '.', '_', '~' or '-'")
+    return text
+
+
+def _url(text: str) -> str:
+    takes = "an http:// or https:// address without user, query and fragment"
+    try:
+        parts = urlsplit(text)
+        port_is_fine = parts.port != 0  # reading it is what raises for a port that is no port
+    except ValueError:
+        raise _Wrong(takes) from None
+    plain = not (parts.query or parts.fragment or parts.username or parts.password)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain or not port_is_fine:
+        raise _Wrong(takes)
+    return text.rstrip("/")
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise _Wrong("a port from 1 to 65535")
+    return int(text)
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _duration(text: str) -> float:
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)", text)
+    if text == "0":
+        return 0.0
+    if not found:
+        raise _Wrong("a number with a unit: 250ms, 3s, 5m, 1h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _pause(text: str) -> float:
+    seconds = _duration(text)
+    if seconds < 0.05:
+        raise _Wrong("a duration of at least 50ms: 250ms, 3s, 5m")
+    return seconds
+
+
+def _path(text: str) -> Path:
+    if not text.startswith("/") or "\0" in text:
+        raise _Wrong("an absolute path")
+    return Path(text).resolve()
+
+
+def _command(text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError:
+        words = ()
+    if not words:
+        raise _Wrong("one command line with its quotes closed; {port} stands for DEV_PORT")
+    return words
+
+
+def _sleep_mode(text: str) -> str:
+    if text not in {"exit", "suspend", "off"}:
+        raise _Wrong("exit, suspend or off")
+    return text
+
+
+def _text(text: str) -> str:
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table. `default` is the text that the environment would have held; None: nothing stands for it."""
+
+    name: str
+    default: str | None
+    parse: Callable[[str], Any]
+    meaning: str
+    required: bool = False
+    secret: bool = False
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting("APP_ID", None, _app_id, "the app whose files this machine previews", required=True),
+    Setting("API_URL", None, _url, "base URL of the backend, `http` or `https`", required=True),
+    Setting(
+        "API_KEY", None, Secret, "bearer token: for the backend, and for this agent's own `POST` endpoints", secret=True
+    ),
+    Setting("API_KEY_FILE", None, _path, "a file that holds the token instead"),
+    Setting("WORKSPACE", "/workspace", _path, "the Next.js project's root, where files are written"),
+    Setting(
+        "STATE_DIR",
+        "/var/lib/preview-agent",
+        _path,
+        "the agent's own state; never inside `WORKSPACE`, on the same filesystem",
+    ),
+    Setting("PORT", "3000", _port, "public port: the gateway in front of the dev server, on `0.0.0.0`"),
+    Setting("DEV_PORT", "3001", _port, "the dev server, on `127.0.0.1` only"),
+    Setting("AGENT_PORT", "9090", _port, "health, status, logs and metrics"),
+    Setting(
+        "DEV_COMMAND",
+        DEV_COMMAND,
+        _command,
+        "what is supervised: one shell-quoted string, run without a shell in `WORKSPACE`; `{port}` is `DEV_PORT`",
+    ),
+    Setting("POLL_INTERVAL", "3s", _pause, "pause between polls where the backend cannot hold a request"),
+    Setting("LONG_POLL_WAIT", "25s", _duration, "how long the backend is asked to hold one; `0` never"),
+    Setting("IDLE_TIMEOUT", "5m", _duration, "quiet time before the machine puts itself to sleep; `0` never"),
+    Setting("SLEEP_MODE", "exit", _sleep_mode, "`exit` (the machine stops), `suspend` (snapshot, else exit), `off`"),
+    Setting("FLY_MACHINE_ID", None, _text, "set by Fly: the name that reports carry; elsewhere it is the host's name"),
+)
+
+
+def load(environ: Mapping[str, str], hostname: Callable[[], str] = socket.gethostname) -> Settings:
+    """Read every setting, or raise one ConfigError that names each wrong variable, what it got and what it takes.
+
+    A variable that is set but empty counts as not set: compose files and CI systems write those.
+    """
+    wrong: list[str] = []
+    got: dict[str, Any] = {}
+    for row in TABLE:
+        text = environ.get(row.name, "").strip() or row.default
+        if text is None:
+            got[row.name] = None
+            if row.required:
+                wrong.append(f"{row.name} is not set (it takes {_takes(row)})")
+            continue
+        try:
+            got[row.name] = row.parse(text)
+        except _Wrong as error:
+            shown = "a value that is not shown" if row.secret or row.name == "API_URL" else repr(text)
+            wrong.append(f"{row.name} is {shown} (it takes {error})")
+    wrong += _disagreements(got)
+    key = _key(got, wrong)
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    return Settings(
+        app_id=got["APP_ID"],
+        api_url=got["API_URL"],
+        api_key=key,
+        workspace=got["WORKSPACE"],
+        state_dir=got["STATE_DIR"],
+        port=got["PORT"],
+        dev_port=got["DEV_PORT"],
+        agent_port=got["AGENT_PORT"],
+        dev_command=tuple(word.replace("{port}", str(got["DEV_PORT"])) for word in got["DEV_COMMAND"]),
+        poll_interval=got["POLL_INTERVAL"],
+        long_poll_wait=got["LONG_POLL_WAIT"],
+        idle_timeout=got["IDLE_TIMEOUT"],
+        sleep_mode=got["SLEEP_MODE"],
+        machine=got["FLY_MACHINE_ID"] or hostname(),
+    )
+
+
+def _takes(row: Setting) -> str:
+    try:
+        row.parse("\0")
+    except _Wrong as error:
+        return str(error)
+    return row.meaning
+
+
+def _disagreements(got: Mapping[str, Any]) -> list[str]:
+    """Variables that are fine alone and wrong together."""
+    wrong = []
+    ports = [(name, got[name]) for name in ("PORT", "DEV_PORT", "AGENT_PORT") if name in got]
+    for place, (name, port) in enumerate(ports):
+        for other, taken in ports[:place]:
+            if port == taken:
+                wrong.append(f"{name} is {port} (it takes a port other than {other}'s)")
+    workspace, state = got.get("WORKSPACE"), got.get("STATE_DIR")
+    if workspace and state and state.is_relative_to(workspace):
+        wrong.append(f"STATE_DIR is {str(state)!r} (it takes a folder outside WORKSPACE, {str(workspace)!r})")
+    return wrong
+
+
+def _key(got: Mapping[str, Any], wrong: list[str]) -> Secret | None:
+    key: Secret | None = got.get("API_KEY")
+    path: Path | None = got.get("API_KEY_FILE")
+    if key is None and path is not None:
+        try:
+            text = path.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            wrong.append(f"API_KEY_FILE is {str(path)!r} (it takes a readable file: {reason})")
+            return None
+        if not text:
+            wrong.append(f"API_KEY_FILE is {str(path)!r} (it takes a file with the key in it; this one is empty)")
+            return None
+        key = Secret(text)
+    if key is not None and not re.fullmatch(r"[\x21-\x7e]+", key.reveal()):
+        wrong.append("API_KEY is a value that is not shown (it takes printable ASCII without spaces)")
+        return None
+    return key

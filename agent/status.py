@@ -1,0 +1,177 @@
+"""What is true now: the one snapshot that /status, /metrics, /events, the reports and the pages are made of.
+
+Each room publishes its own facts to the Board, whole, as a frozen value; nobody else writes them. What the agent as
+a whole is doing is never assigned: `phase`, `unhealthy` and `missing` are pure functions of the facts, so a missed
+event heals with the next fact.
+
+What must not live here: anything that acts on a fact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Phase = Literal["starting", "running", "degraded", "sleeping", "stopping"]
+SyncState = Literal["starting", "current", "held", "failing"]
+DevServerState = Literal["waiting", "starting", "ready", "unresponsive", "restarting", "failed", "stopping", "stopped"]
+Source = Literal["compile", "runtime", "install", "sync", "dev_server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last thing that went wrong with the backend, and how long it has. Times are RFC 3339."""
+
+    code: str
+    message: str
+    since: str
+    tries: int
+    next_try_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFacts:
+    """`state`: starting = no set is on disk yet; held = an answer was held back (`held` says why).
+
+    `backend`: which of the contract's extras the backend was last seen to serve.
+    `progress`: (files staged, files expected or None) while a set is being received.
+    """
+
+    state: SyncState = "starting"
+    revision: int | None = None
+    etag: str | None = None
+    files: int = 0
+    bytes: int = 0
+    applied_at: str | None = None
+    answered_at: str | None = None
+    backend: tuple[Literal["etag", "wait", "delta", "stream", "blobs", "revision"], ...] = ()
+    progress: tuple[int, int | None] | None = None
+    held: str | None = None
+    failure: Failure | None = None
+    requests: int = 0
+    sets_applied: int = 0
+    bytes_received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DevServerFacts:
+    """`reason`: why it is in this state, one sentence. `restarts` counts starts after the first, `crashes` the unasked
+    exits among their causes. Memory is bytes over the whole process tree, `cpu` is cores.
+    """
+
+    state: DevServerState = "waiting"
+    reason: str = "not started yet"
+    pid: int | None = None
+    restarts: int = 0
+    crashes: int = 0
+    started_at: str | None = None
+    ready_at: str | None = None
+    next_try_at: str | None = None
+    compiling: bool = False
+    rss_bytes: int = 0
+    pss_bytes: int | None = None
+    cpu: float = 0.0
+    processes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to mend (contract, section 4). `file` is relative to the workspace; line and column count from 1."""
+
+    source: Source
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    since_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One set or delta that is on disk. Paths are relative to the workspace; times are RFC 3339."""
+
+    revision: int | None
+    etag: str | None
+    written: tuple[str, ...]
+    deleted: tuple[str, ...]
+    received_at: str
+    written_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    app_id: str
+    machine: str
+    started_at: str
+    version: str
+    sync: SyncFacts = field(default_factory=SyncFacts)
+    dev_server: DevServerFacts = field(default_factory=DevServerFacts)
+    problems: tuple[Problem, ...] = ()
+    stopping: bool = False
+
+
+def phase(now: Snapshot) -> Phase:
+    """What the agent as a whole is doing, in the contract's words (section 4)."""
+    if now.stopping:
+        return "stopping"
+    if now.sync.applied_at is None or (now.dev_server.ready_at is None and now.dev_server.state != "failed"):
+        return "starting"
+    if now.sync.state == "current" and now.dev_server.state == "ready":
+        return "running"
+    return "degraded"
+
+
+def unhealthy(now: Snapshot) -> str | None:
+    """Why /healthz is 503, or None. Only giving up is unhealthy: a restart or a silent backend heals by itself."""
+    if now.dev_server.state == "failed":
+        return f"the dev server gave up: {now.dev_server.reason}"
+    return None
+
+
+def missing(now: Snapshot) -> tuple[str, ...]:
+    """What /readyz still waits for; empty when the preview can be looked at."""
+    waits = []
+    if now.sync.applied_at is None:
+        waits.append("the first sync is not on disk" + (f": {now.sync.failure.message}" if now.sync.failure else ""))
+    if now.dev_server.state != "ready":
+        waits.append(f"the dev server is {now.dev_server.state}: {now.dev_server.reason}")
+    if now.stopping:
+        waits.append("the agent is stopping")
+    return tuple(waits)
+
+
+class Board:
+    """Holds the newest snapshot and wakes those who wait for a newer one. Only for the loop's own thread."""
+
+    def __init__(self, first: Snapshot) -> None:
+        self.snapshot = first
+        self._problems: dict[str, tuple[Problem, ...]] = {}
+        self._changed = asyncio.Event()
+
+    def sync(self, facts: SyncFacts) -> None:
+        self._set(replace(self.snapshot, sync=facts))
+
+    def dev_server(self, facts: DevServerFacts) -> None:
+        self._set(replace(self.snapshot, dev_server=facts))
+
+    def problems(self, source: Source, problems: tuple[Problem, ...]) -> None:
+        """Replace all problems of one source; an empty tuple says that they are mended."""
+        self._problems[source] = problems
+        self._set(replace(self.snapshot, problems=tuple(p for of in self._problems.values() for p in of)))
+
+    def stopping(self) -> None:
+        self._set(replace(self.snapshot, stopping=True))
+
+    async def newer(self, seen: Snapshot) -> Snapshot:
+        """Return the newest snapshot as soon as it differs from `seen`. Snapshots in between are skipped."""
+        while self.snapshot == seen:
+            await self._changed.wait()
+        return self.snapshot
+
+    def _set(self, snapshot: Snapshot) -> None:
+        if snapshot == self.snapshot:
+            return
+        self.snapshot = snapshot
+        self._changed.set()
+        self._changed = asyncio.Event()
