@@ -1,0 +1,193 @@
+"""The disk's side of the room: workspace, stage and manifest of one app, kept in agreement.
+
+A set becomes true in four steps: stage it whole; journal what will be done; do it in one burst; journal what was done,
+on stable storage. Only the last makes it count as applied. After a kill at any point `open` finishes the burst from
+journal and stage, or drops the tag, so that the set is asked for again.
+
+Everything here blocks and belongs on one thread, the room's own: calls never overlap, and one that has begun ends,
+whatever becomes of the task that waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.errors import ConfigError, DiskError
+from agent.sync.burst import Burst
+from agent.sync.manifest import Foreign, Intent, Manifest, Step
+from agent.sync.paths import shown
+from agent.sync.plan import Folder, Operation, Put, Remove
+from agent.sync.stage import Receiver, Stage
+from agent.sync.tree import Obstacle, Tree
+
+KEPT_CONFLICTS = 100
+"""Bursts whose replaced edits are kept; older ones make room."""
+
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a burst did. `notes`: (path, the end of a sentence) for each path that its owner should know of.
+    `complete` is False when something that may go through later did not: the set is to be asked for again, whole.
+    """
+
+    written: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    complete: bool = True
+
+
+class Disk:
+    def __init__(self, *, workspace: Path, state_dir: Path, app: str, api: str, stamp: Callable[[], str]) -> None:
+        """`stamp` names a burst, for the folder that keeps what it replaced: sortable text, fit for a file name."""
+        self._workspace = workspace
+        self._state_dir = state_dir
+        self._conflicts = state_dir / "conflicts"
+        self._stamp = stamp
+        self._stage: Stage | None = None
+        self.manifest = Manifest(state_dir / "manifest.jsonl", app=app, api=api)
+
+    @property
+    def stage(self) -> Stage:
+        if self._stage is None:
+            raise DiskError("the staging folder is not open")
+        return self._stage
+
+    def open(self) -> Outcome:
+        """Make ready, and finish what an earlier life left undone.
+
+        Raises ConfigError for a workspace or state folder that cannot serve; it says what to do about it.
+        """
+        try:
+            self._workspace.mkdir(parents=True, exist_ok=True)
+            self._stage = Stage(self._state_dir / "staging")
+            if self._workspace.stat().st_dev != self._state_dir.stat().st_dev:
+                raise ConfigError(
+                    f"STATE_DIR is {str(self._state_dir)!r} (it takes a folder on the filesystem of WORKSPACE,"
+                    f" {str(self._workspace)!r}: a file is moved in by one rename)"
+                )
+            self.manifest.open()
+        except OSError as error:
+            raise ConfigError(f"WORKSPACE or STATE_DIR cannot be used: {error}") from error
+        except Foreign as owner:
+            raise ConfigError(
+                f"STATE_DIR is {str(self._state_dir)!r} (it takes a folder of its own for each app;"
+                f" this one belongs to {shown(str(owner))!r})"
+            ) from None
+        with _state_errors(self._state_dir):
+            outcome = Outcome()
+            if self.manifest.intent is not None:
+                for step in self.manifest.intent.steps:
+                    if step.kind == "put":
+                        self.stage.drop_unless(step.name, step.sha256)
+                outcome = self._burst(self.manifest.intent)
+            self.stage.clear()
+        return outcome
+
+    def stale(self, *, read: bool) -> frozenset[str]:
+        """The managed files whose bytes on the disk are not the agent's any more. `read`: hash every one."""
+        stale = set()
+        with self._tree() as tree:
+            for path, known in self.manifest.files.items():
+                record = tree.look(path, known, read=read)
+                if record is None:
+                    stale.add(path)
+                elif record != known:  # the same bytes, written anew by somebody
+                    self.manifest.files[path] = record
+        return frozenset(stale)
+
+    def keep(self, contents: Iterable[tuple[str, bytes]]) -> None:
+        """Stage (sha256, bytes) pairs."""
+        with _state_errors(self._state_dir):
+            for sha256, data in contents:
+                self.stage.add(sha256, data)
+
+    def receive(self, sha256: str) -> Receiver:
+        with _state_errors(self._state_dir):
+            return self.stage.receive(sha256)
+
+    def find(self, wanted: Iterable[Put]) -> tuple[Put, ...]:
+        """Stage what the disk already holds of `wanted`, under any path; those whose bytes it does not hold."""
+        missing = {put.sha256: put for put in wanted if not self.stage.has(put.sha256)}
+        if not missing:
+            return ()
+        holders = {record.sha256: path for path, record in self.manifest.files.items() if record.sha256 in missing}
+        with self._tree() as tree, _state_errors(self._state_dir):
+            if missing.keys() - holders.keys():
+                holders = tree.find(frozenset(put.size for put in missing.values())) | holders
+            for sha256 in missing.keys() & holders.keys():
+                with suppress(Obstacle), os.fdopen(tree.open(holders[sha256]), "rb") as source:
+                    copy = self.stage.receive(sha256)
+                    while chunk := source.read(_CHUNK):
+                        copy.write(chunk)
+                    copy.finish()
+        return tuple(put for put in missing.values() if not self.stage.has(put.sha256))
+
+    def apply(self, operations: tuple[Operation, ...], *, etag: str | None, revision: int | None) -> Outcome:
+        """Do `operations`, whose bytes are all staged. Raises DiskError when the set does not count as applied."""
+        with _state_errors(self._state_dir):
+            intent = Intent(self._steps(operations), etag, revision)
+            if operations:
+                self.manifest.begin(intent)
+            outcome = self._burst(intent)
+            self.stage.clear()
+        return outcome
+
+    def close(self) -> None:
+        """End this life in order, so that the next one may believe the manifest. Idempotent."""
+        self.manifest.close()
+        if self._stage is not None:
+            self._stage.close()
+
+    def _tree(self) -> Tree:
+        try:
+            return Tree(self._workspace)
+        except OSError as error:
+            raise DiskError(f"the workspace {self._workspace} cannot be opened: {error.strerror}") from error
+
+    def _steps(self, operations: tuple[Operation, ...]) -> tuple[Step, ...]:
+        uses = Counter(operation.sha256 for operation in operations if isinstance(operation, Put))
+        steps = []
+        for place, operation in enumerate(operations):
+            match operation:
+                case Put(path, sha256, _):
+                    uses[sha256] -= 1
+                    steps.append(Step("put", path, sha256, self.stage.take(sha256, place, again=uses[sha256] > 0)))
+                case Folder(path):
+                    steps.append(Step("folder", path))
+                case Remove(path):
+                    steps.append(Step("remove", path))
+        return tuple(steps)
+
+    def _burst(self, intent: Intent) -> Outcome:
+        aside = self._conflicts / self._stamp()
+        with self._tree() as tree:
+            burst = Burst(tree, self.stage, self.manifest, aside)
+            for step in intent.steps:
+                burst.do(step)
+        whole = burst.complete
+        self.manifest.commit(
+            burst.records,
+            burst.removed,
+            etag=intent.etag if whole else None,
+            revision=intent.revision if whole else self.manifest.revision,
+        )
+        if aside.exists():
+            for old in sorted(self._conflicts.iterdir())[:-KEPT_CONFLICTS]:
+                shutil.rmtree(old, ignore_errors=True)
+        return Outcome(tuple(burst.written), tuple(burst.removed), tuple(burst.notes), whole)
+
+
+@contextmanager
+def _state_errors(state_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"STATE_DIR ({state_dir}) refused a write: {error.strerror or error}") from error

@@ -1,0 +1,110 @@
+"""One exchange with the files API: what a request says, and what the head of its answer means.
+
+Pure. The status code alone tells what an answer is (contract, section 3); everything that the backend offers beyond the
+plain form is read off the answer itself, so that nothing has to be configured and a backend may stop offering it at any
+time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from agent.errors import BackendError, BadAnswer, NoSuchApp, Throttled, Unauthorized, WrongBase
+
+MAX_RETRY_AFTER = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """`tag`: what is on disk, or None for the whole set. `wait`: seconds to be held, 0 for an answer at once."""
+
+    tag: str | None
+    wait: int = 0
+
+    def headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/x-ndjson, application/json;q=0.9", "Cache-Control": "no-cache"}
+        if self.tag is not None:
+            headers |= {"If-None-Match": self.tag, "A-IM": "files-delta"}
+            if self.wait:
+                headers["Prefer"] = f"wait={self.wait}"
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """`held`: the backend says that it honours the wait. `stream`: the body is NDJSON."""
+
+    kind: Literal["same", "whole", "delta"]
+    etag: str | None
+    revision: int | None
+    held: bool
+    stream: bool
+
+
+def read_head(status: int, headers: Mapping[str, str], ask: Ask, *, wall: float) -> Head:
+    """What the answer is, or the error that it is. `headers` is case-insensitive; `wall` is the time, for Retry-After."""
+    if status not in {200, 226, 304}:
+        raise _failure(status, headers, wall)
+    kind: Literal["same", "whole", "delta"] = "whole" if status == 200 else "delta" if status == 226 else "same"
+    if kind == "same" and ask.tag is None:
+        raise WrongBase("the backend answers 304 (nothing changed) to a request that named no tag")
+    if kind == "delta":
+        _check_delta(headers, ask)
+    return Head(
+        kind,
+        headers.get("ETag") or (ask.tag if kind == "same" else None),
+        _revision(headers.get("Preview-Revision")),
+        bool(ask.wait)
+        and re.search(r"(^|[,;\s])wait\b", headers.get("Preference-Applied", ""), re.IGNORECASE) is not None,
+        headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/x-ndjson",
+    )
+
+
+def _check_delta(headers: Mapping[str, str], ask: Ask) -> None:
+    base = headers.get("Delta-Base")
+    if ask.tag is None or base != ask.tag:
+        raise WrongBase(f"the backend sent a delta against {base}, and {ask.tag or 'no tag'} is on disk")
+    made = headers.get("IM")
+    if made is not None and "files-delta" not in [name.strip() for name in made.split(",")]:
+        raise WrongBase(f"the backend sent a delta of a kind that was not asked for: {made}")
+
+
+def _revision(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text.strip()):
+        raise BadAnswer(f"Preview-Revision is {text[:40]!r}, not a whole number")
+    return int(text)
+
+
+def _failure(status: int, headers: Mapping[str, str], wall: float) -> BackendError:
+    if status in {401, 403}:
+        return Unauthorized(f"the backend refuses the key ({status}): check API_KEY and APP_ID")
+    if status == 404:
+        return NoSuchApp("the backend knows no such app (404): check APP_ID and API_URL")
+    if status in {429, 503}:
+        return Throttled(
+            f"the backend asks to come back later ({status})", retry_after=retry_after(headers.get("Retry-After"), wall)
+        )
+    if 300 <= status < 400:
+        return BackendError(
+            f"the backend redirects ({status}), which is not followed: set API_URL to the address itself"
+        )
+    return BackendError(f"the backend answered {status}")
+
+
+def retry_after(text: str | None, wall: float) -> float | None:
+    """Seconds from now that a Retry-After names, as a number or as a date (RFC 9110, 10.2.3); None when it names none."""
+    if text is None:
+        return None
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return min(float(text), MAX_RETRY_AFTER)
+    try:
+        return min(max(parsedate_to_datetime(text).timestamp() - wall, 0.0), MAX_RETRY_AFTER)
+    except (ValueError, TypeError):
+        return None
