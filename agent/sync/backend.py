@@ -100,7 +100,7 @@ class Backend:
         try:
             yield response
         finally:
-            response.close() if not response.content.is_eof() else response.release()
+            response.release()  # an answer that was not read to its end closes its connection
 
 
 @contextmanager

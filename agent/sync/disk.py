@@ -103,15 +103,18 @@ class Disk:
                     self.manifest.files[path] = record
         return frozenset(stale)
 
-    def keep(self, contents: Iterable[tuple[str, bytes]]) -> None:
-        """Stage (sha256, bytes) pairs."""
+    def keep(self, sha256: str, data: bytes) -> None:
+        """Stage `data`, whose hash was checked."""
         with _state_errors(self._state_dir):
-            for sha256, data in contents:
-                self.stage.add(sha256, data)
+            self.stage.add(sha256, data)
 
     def receive(self, sha256: str) -> Receiver:
         with _state_errors(self._state_dir):
             return self.stage.receive(sha256)
+
+    def feed(self, receiver: Receiver, piece: bytes) -> None:
+        with _state_errors(self._state_dir):
+            receiver.write(piece)
 
     def find(self, wanted: Iterable[Put]) -> tuple[Put, ...]:
         """Stage what the disk already holds of `wanted`, under any path; those whose bytes it does not hold."""
@@ -178,6 +181,7 @@ class Disk:
             burst.removed,
             etag=intent.etag if whole else None,
             revision=intent.revision if whole else self.manifest.revision,
+            complete=whole,
         )
         if aside.exists():
             for old in sorted(self._conflicts.iterdir())[:-KEPT_CONFLICTS]:

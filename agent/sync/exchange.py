@@ -46,7 +46,7 @@ class Head:
 
 
 def read_head(status: int, headers: Mapping[str, str], ask: Ask, *, wall: float) -> Head:
-    """What the answer is, or the error that it is. `headers` is case-insensitive; `wall` is the time, for Retry-After."""
+    """What the answer is; raises the error that it is. `headers` ignores case; `wall` is the time, for Retry-After."""
     if status not in {200, 226, 304}:
         raise _failure(status, headers, wall)
     kind: Literal["same", "whole", "delta"] = "whole" if status == 200 else "delta" if status == 226 else "same"
@@ -98,7 +98,7 @@ def _failure(status: int, headers: Mapping[str, str], wall: float) -> BackendErr
 
 
 def retry_after(text: str | None, wall: float) -> float | None:
-    """Seconds from now that a Retry-After names, as a number or as a date (RFC 9110, 10.2.3); None when it names none."""
+    """Seconds from now that a Retry-After names, as a number or a date (RFC 9110, 10.2.3); None when it names none."""
     if text is None:
         return None
     text = text.strip()

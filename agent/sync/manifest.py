@@ -1,8 +1,9 @@
 """What is on disk and whose doing it was: a journal in STATE_DIR, one JSON record a line.
 
-    {"v": 1, "app": …, "api": …, "etag": …, "revision": …, "files": {path: [sha256, size, mtime_ns, inode]}}
+    {"v": 1, "app": …, "api": …, "etag": …, "revision": …, "complete": …,
+     "files": {path: [sha256, size, mtime_ns, inode]}}
     {"begin": {"steps": [[kind, path, sha256, staged name]], "etag": …, "revision": …}}
-    {"commit": {"files": {…}, "removed": [path], "etag": …, "revision": …}}
+    {"commit": {"files": {…}, "removed": [path], "etag": …, "revision": …, "complete": …}}
     {"closed": true}
 
 Invariants: the first line is a whole state and later lines change it. `commit` is on stable storage before it returns,
@@ -73,6 +74,7 @@ class Manifest:
         self.files: dict[str, Record] = {}
         self.etag: str | None = None
         self.revision: int | None = None
+        self.complete = False
         self.unclean = False
         self.intent: Intent | None = None
         self.damaged: str | None = None
@@ -91,7 +93,7 @@ class Manifest:
             kept = self._path.with_suffix(".damaged")
             self._path.replace(kept)
             self.files, self.etag, self.revision, self.intent = {}, None, None, None
-            self.unclean = True
+            self.complete, self.unclean = False, True
             self.damaged = f"{self._path.name} could not be read ({error}); it is kept as {kept.name}"
         self._rewrite()
 
@@ -99,19 +101,26 @@ class Manifest:
         self._append(_begun(intent))
 
     def commit(
-        self, files: Mapping[str, Record], removed: Iterable[str], *, etag: str | None, revision: int | None
+        self,
+        files: Mapping[str, Record],
+        removed: Iterable[str],
+        *,
+        etag: str | None,
+        revision: int | None,
+        complete: bool,
     ) -> None:
-        """Make what was done the truth, on stable storage."""
+        """Make what was done the truth, on stable storage. `complete`: the files are one whole set of the backend's."""
         removed = [path for path in removed if self.files.pop(path, None) is not None]
         self.files.update(files)
-        self.etag, self.revision, self.intent = etag, revision, None
+        self.etag, self.revision, self.complete, self.intent = etag, revision, complete, None
         if self._behind or self._grown > COMPACT_BYTES + self._whole:
             self._rewrite()
             return
         self._behind = (
             True  # until it is on stable storage: a commit that failed is made good by writing the whole state
         )
-        self._append({"commit": {"files": files, "removed": removed, "etag": etag, "revision": revision}})
+        done = {"files": files, "removed": removed, "etag": etag, "revision": revision, "complete": complete}
+        self._append({"commit": done})
         self._force()
         self._behind = False
 
@@ -152,6 +161,7 @@ class Manifest:
             "api": self._api,
             "etag": self.etag,
             "revision": self.revision,
+            "complete": self.complete,
             "files": self.files,
         }
         lines = _line(state) + (_line(_begun(self.intent)) if self.intent is not None else b"")
@@ -180,7 +190,7 @@ class Manifest:
         if first["app"] != self._app:
             raise Foreign(first["app"])
         self.files = {path: Record(*record) for path, record in first["files"].items()}
-        self.etag, self.revision = first["etag"], first["revision"]
+        self.etag, self.revision, self.complete = first["etag"], first["revision"], first["complete"]
         closed = False
         for line in lines[1:-1]:
             entry = orjson.loads(line)
@@ -192,7 +202,8 @@ class Manifest:
                 for path in done["removed"]:
                     self.files.pop(path, None)
                 self.files.update((path, Record(*record)) for path, record in done["files"].items())
-                self.etag, self.revision, self.intent = done["etag"], done["revision"], None
+                self.etag, self.revision, self.complete = done["etag"], done["revision"], done["complete"]
+                self.intent = None
         self.unclean = self.unclean or not closed
         if first["api"] != self._api:  # another backend's tag and numbers say nothing about this one's
             self.etag = self.revision = None

@@ -112,19 +112,17 @@ class Receiver:
             view = view[os.write(self._file, view) :]
 
     def finish(self) -> bool:
-        """Close the file; whether its bytes were the expected ones, and stand in the stage now."""
-        self.abandon(keep=True)
-        if self._hash.hexdigest() != self._sha256:
-            self.abandon()
-            return False
-        self._stage.admit(self._partial, self._sha256)
-        return True
+        """Whether the bytes were the expected ones, and stand in the stage now."""
+        whole = self._hash.hexdigest() == self._sha256
+        if whole:
+            self._stage.admit(self._partial, self._sha256)
+        self.abandon()
+        return whole
 
-    def abandon(self, *, keep: bool = False) -> None:
-        """Close the file and, unless it is kept, take it away. Idempotent."""
+    def abandon(self) -> None:
+        """Close the file and take away what was not admitted. Idempotent."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        if not keep:
             with suppress(FileNotFoundError):
                 os.unlink(self._partial, dir_fd=self._stage.folder)

@@ -1,0 +1,231 @@
+"""The long-lived loop: ask the backend, take the answer in, plan, make it true, say so; again.
+
+It does what pace.py, plan.py and exchange.py decide. A failure leaves the disk as it is, is published, and is followed
+by the next try; only a defect of this program ends the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import structlog
+
+from agent.clock import Clock, rfc3339
+from agent.errors import AgentError, BackendError, BadAnswer, DiskError, Unreachable
+from agent.status import Applied, Problem, SyncFacts
+from agent.sync.backend import Answer, Backend
+from agent.sync.disk import Disk
+from agent.sync.diskthread import DiskThread
+from agent.sync.exchange import Ask
+from agent.sync.ledger import Ledger
+from agent.sync.pace import Pace, poll_pause
+from agent.sync.plan import Said, hold, plan
+from agent.sync.receive import Reception
+
+T = TypeVar("T")
+News = Literal["news", "nothing", "held back"]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds: the pause between polls, and how long to ask the backend to hold a request."""
+
+    poll_interval: float
+    long_poll_wait: float
+
+
+class Sync:
+    """Keeps one app's workspace equal to what the backend says. `open`, then `run` until cancelled, then `close`."""
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        disk: Disk,
+        timing: Timing,
+        clock: Clock,
+        publish: Callable[[SyncFacts], None],
+        problems: Callable[[tuple[Problem, ...]], None],
+        on_applied: Callable[[Applied], None],
+    ) -> None:
+        self._backend = backend
+        self._disk = disk
+        self._timing = timing
+        self._clock = clock
+        self._on_applied = on_applied
+        self._thread = DiskThread()
+        self._ledger = Ledger(clock, publish, problems)
+        self._pace = Pace()
+        self._said: Said | None = None
+        self._stale: frozenset[str] = frozenset()
+        self._found_last: frozenset[str] = frozenset()
+        self._same_body: bytes | None = None
+        self._told_first = False
+        self._now_wanted = False
+        self._patience: asyncio.Timeout | None = None
+
+    async def open(self) -> None:
+        """Make the disk ready and finish an earlier life's burst. Raises ConfigError, which says what to do."""
+        outcome = await self._thread.run(self._disk.open)
+        manifest = self._disk.manifest
+        if manifest.damaged:
+            log.warning("sync.manifest_damaged", reason=manifest.damaged)
+        self._ledger.noted(outcome.notes, (), manifest.revision)
+        await self._look(read=manifest.unclean)
+        self._ledger.on_disk(manifest)
+        log.info("sync.opened", files=len(manifest.files), etag=manifest.etag, revision=manifest.revision)
+
+    def now(self) -> None:
+        """Look at the disk and ask the backend at once, instead of at the end of a pause or of a held request."""
+        self._now_wanted = True
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
+
+    async def run(self) -> None:
+        while True:
+            wanted, self._now_wanted = self._now_wanted, False
+            try:
+                if wanted or self._clock.monotonic() >= self._pace.look_at:
+                    await self._look(read=wanted)
+                pause = await self._turn(at_once=wanted)
+            except DiskError as error:
+                pause = self._failed(Ask(None), error, took=0.0)
+            if pause > 0:
+                await self._patiently(asyncio.sleep(pause))
+
+    async def close(self) -> None:
+        """End this life in order, after whatever the disk is still doing. Idempotent."""
+        await self._thread.run(self._disk.close)
+
+    async def _look(self, *, read: bool) -> None:
+        """See whether the managed files still are what the agent wrote; `read`: trust no time stamp."""
+        found = await self._thread.run(self._disk.stale, read=read)
+        again = found == self._found_last
+        self._pace = self._pace.looked(found=bool(found), again=again, now=self._clock.monotonic())
+        if found and not again:
+            log.warning("sync.changed_on_disk", files=len(found), first=min(found))
+        self._found_last = self._stale = found
+
+    async def _turn(self, *, at_once: bool) -> float:
+        """One exchange with the backend; the seconds to pause before the next."""
+        began = self._clock.monotonic()
+        wait = 0.0 if at_once else self._timing.long_poll_wait
+        ask = self._pace.ask(self._disk.manifest.etag, wait=wait, now=began)
+        self._ledger.asked()
+        try:
+            async with AsyncExitStack() as stack:
+                answer = await self._patiently(stack.enter_async_context(self._backend.ask(ask)))
+                if answer is None:  # somebody wants it now, and this request may be held for long
+                    return 0.0
+                try:
+                    news = await self._take_in(answer)
+                finally:
+                    self._ledger.received(answer.bytes)
+        except (BackendError, DiskError) as error:
+            return self._failed(ask, error, took=self._clock.monotonic() - began)
+        took = self._clock.monotonic() - began
+        tagged = self._disk.manifest.etag is not None
+        self._pace, pauses = self._pace.answered(ask, kind=news, held=answer.head.held, tagged=tagged, took=took)
+        return poll_pause(self._timing.poll_interval, self._clock.chance()) if pauses else 0.0
+
+    async def _take_in(self, answer: Answer) -> News:
+        """Receive an answer, and make it true unless it is held back."""
+        self._ledger.answered(answer.head)
+        if answer.head.kind == "same":
+            return self._nothing_changed()
+        known = {path: record.sha256 for path, record in self._disk.manifest.files.items()}
+        reception = Reception(
+            backend=self._backend,
+            disk=self._disk,
+            thread=self._thread,
+            known=known,
+            stale=self._stale,
+            progress=self._ledger.progress,
+        )
+        digest = None
+        if answer.head.stream:
+            await reception.stream(answer)
+        else:
+            body = await answer.body()
+            digest = hashlib.sha256(body).digest()
+            if digest == self._same_body and not self._stale and answer.head.kind == "whole":
+                return self._nothing_changed()
+            await reception.whole(body, delta=answer.head.kind == "delta")
+            del body
+        if reception.blobs:
+            self._ledger.came_apart()
+        return await self._obey(answer, reception, known, digest)
+
+    async def _obey(self, answer: Answer, reception: Reception, known: dict[str, str], digest: bytes | None) -> News:
+        head, gathered, manifest = answer.head, reception.gathered, self._disk.manifest
+        delta = head.kind == "delta"
+        received_at, began = rfc3339(self._clock.wall()), self._clock.monotonic()
+        gathered.refuse_overlaps(frozenset(known) if delta else frozenset())
+        self._ledger.refused(gathered, delta=delta, revision=head.revision)
+        if not delta:
+            verdict = hold(
+                known, gathered, revision=head.revision, last_revision=manifest.revision, said=self._said, now=began
+            )
+            self._said = verdict.said if verdict else None
+            if verdict:
+                self._ledger.held(verdict.reason)
+                return "held back"
+        operations = plan(known, gathered, delta=delta, stale=self._stale)
+        unchanged = (head.etag, head.revision) == (manifest.etag, manifest.revision) and manifest.complete
+        if not operations and unchanged:
+            self._same_body = digest if not gathered.refused else None
+            return self._nothing_changed()
+        outcome = await self._thread.run(self._disk.apply, operations, etag=head.etag, revision=head.revision)
+        touched = (*outcome.written, *outcome.deleted)
+        self._ledger.noted(outcome.notes, touched, head.revision)
+        self._stale = self._stale - set(touched) if delta else frozenset()
+        if not outcome.complete:
+            path, why = outcome.notes[0]
+            raise DiskError(f"{path} {why}")
+        self._same_body = digest if not (gathered.refused or outcome.notes) else None
+        written_at = rfc3339(self._clock.wall())
+        done = Applied(head.revision, head.etag, outcome.written, outcome.deleted, received_at, written_at)
+        self._ledger.applied(manifest, done, took=self._clock.monotonic() - began)
+        self._tell(done)
+        return "news" if operations else "nothing"
+
+    def _nothing_changed(self) -> News:
+        self._ledger.current()
+        if not self._told_first:  # the rest of the house waits to hear that what is on disk is the backend's
+            manifest, at = self._disk.manifest, rfc3339(self._clock.wall())
+            self._tell(Applied(manifest.revision, manifest.etag, (), (), at, at))
+        return "nothing"
+
+    def _tell(self, done: Applied) -> None:
+        self._told_first = True
+        self._on_applied(done)
+
+    def _failed(self, ask: Ask, error: AgentError, *, took: float) -> float:
+        self._pace = self._pace.failed(
+            ask,
+            broke_off=isinstance(error, Unreachable),
+            drop_tag=isinstance(error, BadAnswer),
+            took=took,
+            now=self._clock.monotonic(),
+        )
+        told = error.retry_after if isinstance(error, BackendError) else None
+        pause = self._pace.pause(told=told, chance=self._clock.chance())
+        self._ledger.failed(error, tries=self._pace.tries, pause=pause)
+        return pause
+
+    async def _patiently(self, awaited: Awaitable[T]) -> T | None:
+        """What `awaited` gives, or None when `now` was called before it came."""
+        try:
+            async with asyncio.timeout(0 if self._now_wanted else None) as self._patience:
+                return await awaited
+        except TimeoutError:
+            return None
+        finally:
+            self._patience = None
