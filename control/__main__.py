@@ -1,0 +1,184 @@
+"""The command line: `python -m control serve` and `python -m control app`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import sqlite3
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from socket import socket
+
+from agent import log
+from agent.config import Secret
+from control.auth import digest, new_key
+from control.errors import Refused
+from control.folder import is_left_out
+from control.serve import Options, listen, serve, stop_on_signals
+from control.store import Store
+
+DATABASE = Path(".preview/control.db")
+
+
+class Unusable(Exception):
+    """What was given on the command line cannot be used; the message is all that is shown."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 after a clean stop, 2 where the command line or what it names cannot be used."""
+    given = _parser().parse_args(arguments)
+    try:
+        run: int = given.run(given)
+    except (Unusable, Refused, sqlite3.Error) as error:
+        _say(f"control: {error}")
+        return 2
+    return run
+
+
+def _serve(given: argparse.Namespace) -> int:
+    if given.watch is not None:
+        _check_folder(given)
+    key = _key(given) if given.app else None
+    log.configure(terminal=sys.stdout.isatty(), secrets=[key] if key else [])
+    with closing(_open(given.db)) as store:
+        if given.app:
+            _prepare(store, given.app, key)
+        try:
+            listener = listen(given.host, given.port)
+        except OSError as error:
+            raise Unusable(f"cannot serve on {given.host} port {given.port}: {error.strerror}") from None
+        options = Options((given.app, given.watch) if given.watch else None, gzip_near=given.gzip_near)
+        asyncio.run(_until_signal(store, listener, options))
+    return 0
+
+
+async def _until_signal(store: Store, listener: socket, options: Options) -> None:
+    await serve(store, listener, stop_on_signals(), options)
+
+
+def _app(given: argparse.Namespace) -> int:
+    key = _key(given)
+    made_up = key is None
+    key = key or new_key()
+    with closing(_open(given.db)) as store:
+        made = store.add_app(given.id)
+        store.add_key(given.id, digest(key))
+    _say(f"{given.id}: {'created' if made else 'a further key added'}")
+    if made_up:
+        sys.stdout.write(key.reveal() + "\n")
+    return 0
+
+
+def _prepare(store: Store, app_id: str, key: Secret | None) -> None:
+    """Have the app there, opened by `key`. A key is made up, and shown this once, for a new app without one."""
+    made = store.add_app(app_id)
+    if key is None and made:
+        key = new_key()
+        _say(f"app {app_id} is new; its key, shown this once: {key.reveal()}")
+    if key is not None:
+        store.add_key(app_id, digest(key))
+
+
+def _say(line: str) -> None:
+    """To the person at the terminal; standard output is for what programs read."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _key(given: argparse.Namespace) -> Secret | None:
+    text: str | None = given.key
+    if text is None and given.key_file is not None:
+        try:
+            text = given.key_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unusable(f"--key-file {given.key_file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    elif text is None:
+        text = os.environ.get("API_KEY", "").strip() or None
+    if text is None:
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]{1,512}", text):
+        raise Unusable("the key is not printable ASCII without spaces, of 1 to 512 characters")
+    return Secret(text)
+
+
+def _open(path: Path) -> Store:
+    try:
+        return Store(path)
+    except OSError as error:
+        raise Unusable(f"--db {path}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise Unusable(f"--db {path}: {error}") from None
+
+
+def _check_folder(given: argparse.Namespace) -> None:
+    folder, db = given.watch.resolve(), given.db.resolve()
+    if not given.app:
+        raise Unusable("--watch needs --app: the app that the folder is")
+    if not folder.is_dir():
+        raise Unusable(f"--watch {given.watch}: there is no such folder")
+    if db.is_relative_to(folder) and not is_left_out(str(db.relative_to(folder))):
+        raise Unusable(f"--db {given.db} lies in the folder that is watched: it would feed itself; put it elsewhere")
+
+
+def _app_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", text) or text in {".", ".."}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 128 letters, digits, '.', '_', '~' or '-'")
+    return text
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 (any free one) to 65535")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m control",
+        description="The control plane: serves apps' files to preview agents, and keeps what they report.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    keys = argparse.ArgumentParser(add_help=False)
+    keys.add_argument("--db", type=Path, default=DATABASE, metavar="PATH", help="the database (default: %(default)s)")
+    key = keys.add_mutually_exclusive_group()
+    key.add_argument("--key", metavar="KEY", help="the app's key; seen by all who list processes, so rather use:")
+    key.add_argument("--key-file", type=Path, metavar="FILE", help="a file that holds the key")
+
+    command = commands.add_parser(
+        "serve",
+        parents=[keys],
+        help="serve until SIGTERM or Ctrl-C",
+        description="Serve the files API until SIGTERM or Ctrl-C; a second signal ends it on the spot.",
+        epilog="The key may also stand in the environment, as API_KEY. A new app without one gets a key made up, "
+        "which is printed once.",
+    )
+    command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    command.add_argument("--port", type=_port, default=8080, help="0 is any free one (default: %(default)s)")
+    command.add_argument("--app", type=_app_id, metavar="ID", help="have this app there, made if it is missing")
+    command.add_argument(
+        "--watch", type=Path, metavar="DIR", help="the app's files are this folder's: every save becomes a revision"
+    )
+    command.add_argument(
+        "--gzip-near", action="store_true", help="compress for clients on this machine too, where it costs time"
+    )
+    command.set_defaults(run=_serve)
+
+    command = commands.add_parser(
+        "app",
+        parents=[keys],
+        help="create an app, or give it a further key",
+        description="Create an app, or give one a further key. A key that is not given (--key, --key-file or API_KEY "
+        "in the environment) is made up and printed, once: only its hash is stored.",
+    )
+    command.add_argument("id", type=_app_id, metavar="ID", help="the app")
+    command.set_defaults(run=_app)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The running control plane: store, feed, HTTP and the watched folder, started in order and stopped in order.
+
+Invariants: the line with the address is logged when connections are accepted, and with a watched folder only after its
+first sweep. A stop answers every held request at once, breaks off what is still being sent (a stream without its last
+line counts as cut off) and loses no acknowledged change. A second signal ends the process on the spot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from control.activity import Activity
+from control.blobs import Blobs
+from control.feed import Feed
+from control.files import Files
+from control.store import Store
+from control.watch import Watch
+from control.web import application
+
+log = structlog.get_logger()
+
+FAREWELL_SECONDS = 0.5
+"""How long answers that are being sent may take to end when the server stops."""
+
+BACKLOG = 1024
+
+KEEPALIVE_SECONDS = 90.0
+"""Longer than any request is held, so that the client is the one who closes an idle connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`watch`: (app, folder). `gzip_near`: compress for clients on this machine too."""
+
+    watch: tuple[str, Path] | None = None
+    gzip_near: bool = False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, or OSError. A request that comes before `serve` accepts it waits in the kernel's queue."""
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+
+
+async def serve(store: Store, listener: socket.socket, stop: asyncio.Event, options: Options | None = None) -> None:
+    """Serve until `stop` is set, and close the listener. The store stays open: it is the caller's."""
+    options = options or Options()
+    loop = asyncio.get_running_loop()
+    feed = Feed()
+
+    def committed(app_id: str, revision: int) -> None:
+        loop.call_soon_threadsafe(feed.publish, app_id, revision)
+
+    store.committed = committed
+    files = Files(store, feed, watched=options.watch[0] if options.watch else None, gzip_near=options.gzip_near)
+    app = application(store, [*files.routes(), *Blobs(store).routes(), *Activity(store).routes()])
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,  # a held request whose client went away costs nothing from then on
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=FAREWELL_SECONDS,
+    )
+    async with AsyncExitStack() as stack:
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        if options.watch is not None:
+            watch = Watch(store, *options.watch)
+            watching = group.create_task(watch.run(), name="watch")
+            stack.callback(watching.cancel)
+            await watch.standing()
+        stack.push_async_callback(runner.cleanup)
+        stack.callback(feed.close)
+        await runner.setup()
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        log.info("control.serving", url=_url(*listener.getsockname()[:2]))
+        await stop.wait()
+        log.info("control.stopping", held=len(feed))
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets. A second one ends the process at once: the store is safe against that."""
+    stop = asyncio.Event()
+
+    def arrived(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, arrived, number)
+    return stop

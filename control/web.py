@@ -1,0 +1,87 @@
+"""The HTTP application: its routes, the gate before them, errors as JSON, and reading a body within limits.
+
+Every address with an app in it passes the gate (auth.py): a route added below an app cannot forget it.
+
+What must not live here: what an address does (files.py, blobs.py, activity.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from control.auth import authorize
+from control.errors import BadRequest, Refused, TooLarge
+from control.store import Store
+
+log = structlog.get_logger()
+
+APP = "/api/vendor/apps/{app_id}"
+STALL_SECONDS = 30.0
+"""How long a client may stop sending or taking bytes before its connection is given up."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(store: Store, routes: list[web.RouteDef]) -> web.Application:
+    @web.middleware
+    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refused as refused:
+            return failure(refused.status, str(refused), refused.headers)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            allow = {name: value for name, value in error.headers.items() if name == "Allow"}
+            return failure(error.status, f"{request.method} {request.path}: {error.reason}", allow)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception:
+            log.exception("web.failed", method=request.method, path=request.path)
+            return failure(500, "the control plane failed; its log says how")
+
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        app_id = request.match_info.get("app_id")
+        if app_id is not None:
+            authorize(store, app_id, request.headers.get("Authorization"))
+        return await handler(request)
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"success": True})
+
+    app = web.Application(middlewares=[errors, gate])
+    app.add_routes([web.get("/healthz", healthz), *routes])
+    return app
+
+
+def failure(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response({"success": False, "error": message}, status=status, headers=headers)
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The body, unpacked where it came compressed. TooLarge over `limit` bytes, BadRequest where it breaks off."""
+    too_large = TooLarge(f"the body is over {limit:,} bytes")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while True:
+            async with asyncio.timeout(STALL_SECONDS):
+                part = await request.content.readany()
+            if not part:
+                return b"".join(parts)
+            size += len(part)
+            if size > limit:
+                raise too_large
+            parts.append(part)
+    except TimeoutError:
+        raise BadRequest(f"the body stopped coming for {STALL_SECONDS:.0f} s") from None
+    except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError, web.RequestPayloadError) as error:
+        raise BadRequest(f"the body broke off or is not packed as it says: {error}") from None
