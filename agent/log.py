@@ -18,11 +18,13 @@ import structlog
 from agent.config import Secret
 
 HIDDEN = "[secret]"
+SHORTEST_HIDDEN = 8
 
 
 def configure(*, terminal: bool, secrets: Iterable[Secret] = ()) -> None:
     """Set up structlog and the standard library's logging, which aiohttp uses, to end in the same stream."""
-    texts = tuple(secret.reveal() for secret in secrets)
+    # A key of a few letters stands in half of all words; blanking it would hide the log and show the key by its gaps.
+    texts = tuple(secret.reveal() for secret in secrets if len(secret.reveal()) >= SHORTEST_HIDDEN)
 
     def blank_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {key: _blank(value, texts) for key, value in event.items()}

@@ -6,6 +6,7 @@ decides nothing: what to ask is the loop's, what an answer means is exchange.py'
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -13,7 +14,7 @@ import aiohttp
 
 from agent.clock import Clock
 from agent.errors import BackendError, BadAnswer, Unreachable
-from agent.sync.exchange import Ask, Head, read_head
+from agent.sync.exchange import Ask, Head, failure, read_head
 from agent.sync.paths import MAX_ANSWER_BYTES
 
 SILENCE_SECONDS = 30.0
@@ -84,7 +85,9 @@ class Backend:
     async def blob(self, sha256: str) -> AsyncIterator[bytes]:
         """The bytes of one blob, in pieces."""
         async with self._get(f"files/blobs/{sha256}", {}, SILENCE_SECONDS) as response:
-            if response.status != 200:
+            if response.status not in {200, 404}:
+                raise failure(response.status, response.headers, self._clock.wall())
+            if response.status == 404:
                 raise BackendError(f"the backend answered {response.status} for the blob {sha256}, which its set names")
             with _network():
                 async for piece in response.content.iter_any():
@@ -116,6 +119,9 @@ def _network() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    system = getattr(error, "os_error", None) or error
-    text = getattr(system, "strerror", None) or str(error) or type(error).__name__
-    return text if isinstance(text, str) else type(error).__name__
+    """The system's own word where there is one: Connection refused, Name or service not known."""
+    system = getattr(error, "os_error", error)
+    number = getattr(system, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return str(getattr(system, "strerror", None) or system) or type(error).__name__

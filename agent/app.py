@@ -1,0 +1,193 @@
+"""The whole agent: builds every room, runs them side by side, stops them in order.
+
+The only module that knows all rooms. What one room needs of another is handed over here, as a callable; read `Agent`
+from top to bottom to see what is connected to what. `run` is start → turn → stop, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import structlog
+
+from agent import __version__, api
+from agent.admin.server import Actions, Admin
+from agent.clock import Clock, rfc3339
+from agent.config import Settings
+from agent.devserver.supervisor import Supervisor
+from agent.errors import ConfigError, Occupied
+from agent.gateway.server import Gateway
+from agent.report.reporter import Reporter
+from agent.status import Board, Snapshot
+from agent.sync.backend import Backend
+from agent.sync.disk import Disk
+from agent.sync.loop import Sync, Timing
+
+STEP_SECONDS = 0.6
+"""What one step of the stop may take. All of it has 2 s, and the dev server's own end may need 1.3 s of them."""
+
+log = structlog.get_logger()
+
+
+class Agent:
+    """One agent, made inside a running loop."""
+
+    def __init__(self, settings: Settings, *, clock: Clock, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._clock = clock
+        started = rfc3339(clock.wall())
+        self.board = Board(Snapshot(settings.app_id, settings.machine, started, __version__))
+        self._session = api.open_session(api.fixed(settings.api_key))
+
+        self._dev_server = Supervisor(
+            command=settings.dev_command,
+            workspace=settings.workspace,
+            state_dir=settings.state_dir,
+            port=settings.dev_port,
+            clock=clock,
+            publish=self.board.dev_server,
+            problems=self.board.problems,
+            environ=environ,
+        )
+        self._sync = Sync(
+            backend=Backend(self._session, address=self._address, clock=clock),
+            disk=Disk(
+                workspace=settings.workspace,
+                state_dir=settings.state_dir,
+                app=settings.app_id,
+                api=settings.api_url,
+                stamp=lambda: rfc3339(clock.wall()).replace(":", ""),
+            ),
+            timing=Timing(settings.poll_interval, settings.long_poll_wait),
+            clock=clock,
+            publish=self.board.sync,
+            problems=lambda problems: self.board.problems("sync", problems),
+            on_applied=self._dev_server.files_changed,
+        )
+        self._reporter = Reporter(
+            board=self.board,
+            session=self._session,
+            url=self._address("activity"),
+            clock=clock,
+            on_editor_activity=lambda _: None,
+        )
+        self._admin = Admin(
+            board=self.board,
+            key=settings.api_key,
+            logs=self._dev_server.logs,
+            actions=Actions(sync=self._sync.now, restart=self._dev_server.restart),
+            clock=clock,
+        )
+        self._gateway = Gateway(
+            board=self.board,
+            logs=self._dev_server.logs,
+            dev_port=settings.dev_port,
+            clock=clock,
+            on_activity=lambda _, __: None,
+        )
+
+    async def run(self) -> None:
+        """Until a signal. Raises ConfigError before anything was started that would have to be undone."""
+        stop = asyncio.Event()
+        with _lock(self._settings.state_dir), _signals(stop, self._force):
+            try:
+                await self._start()
+                await self._turn(stop)
+            finally:
+                await self._stop()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        await self._admin.start(settings.agent_port)
+        await self._gateway.start(settings.port)
+        await self._sync.open()
+        log.info(
+            "agent.started",
+            app=settings.app_id,
+            api=settings.api_url,
+            workspace=str(settings.workspace),
+            port=settings.port,
+            agent_port=settings.agent_port,
+            version=__version__,
+        )
+
+    async def _turn(self, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            sync = group.create_task(self._sync.run(), name="sync")
+            dev_server = group.create_task(self._dev_server.run(), name="dev server")
+            reporter = group.create_task(self._reporter.run(), name="reporter")
+            await stop.wait()
+            log.info("agent.stopping")
+            self.board.stopping()
+            sync.cancel()  # ends after a burst that has begun, never within it
+            reporter.cancel()
+            await self._dev_server.stop()
+            dev_server.cancel()
+
+    async def _stop(self) -> None:
+        """In order: tell the backend, close the doors, close the disk. A step that fails does not stop the next."""
+        self.board.stopping()
+        for step in (self._reporter.last, self._gateway.stop, self._admin.stop, self._sync.close, self._session.close):
+            try:
+                async with asyncio.timeout(STEP_SECONDS):
+                    await step()
+            except Exception:
+                log.exception("agent.stop_step_failed", step=step.__qualname__)
+        log.info("agent.stopped")
+
+    def _force(self) -> None:
+        """A second signal: nothing is waited for any more, and nothing of ours stays behind."""
+        pid = self.board.snapshot.dev_server.pid
+        if pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        os._exit(130)
+
+    def _address(self, tail: str) -> str:
+        return api.app_path(self._settings.api_url, self._settings.app_id, tail)
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, force: Callable[[], None]) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks for the end, the second enforces it."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        if stop.is_set():
+            force()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _lock(state_dir: Path) -> Iterator[None]:
+    """Two agents on one state folder would undo each other's work."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"STATE_DIR is {str(state_dir)!r} (it takes a writable folder: {error.strerror})") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise Occupied(
+            f"STATE_DIR is {str(state_dir)!r} (another agent is running with it; end that one first)"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,62 @@
+"""A backend of the plain form and nothing more: every column of its rows, no ETag, no hashes, always the whole set."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from agent.clock import rfc3339
+from tests.peers.stack import APP, KEY
+
+
+class PlainBackend:
+    """`put` is one change. It counts `requests`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.requests = 0
+        self._rows: dict[str, dict[str, Any]] = {}
+
+    async def put(self, files: Mapping[str, str | bytes], deleted: tuple[str, ...] = ()) -> int:
+        for path, content in files.items():
+            text = content if isinstance(content, str) else base64.b64encode(content).decode()
+            row = {
+                "id": hashlib.md5(path.encode()).hexdigest(),
+                "app_id": APP,
+                "filepath": path,
+                "content": text,
+                "content_hash": None,
+                "file_type": path.rpartition(".")[2],
+                "created_at": rfc3339(0),
+                "updated_at": rfc3339(0),
+            }
+            self._rows[path] = row if isinstance(content, str) else row | {"encoding": "base64"}
+        for path in deleted:
+            self._rows.pop(path, None)
+        return 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.requests += 1
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return web.json_response({"success": False, "error": "unknown key"}, status=401)
+        return web.json_response({"success": True, "files": list(self._rows.values())})
+
+
+@asynccontextmanager
+async def plain_backend(_: Path, port: int) -> AsyncIterator[PlainBackend]:
+    backend = PlainBackend(f"http://127.0.0.1:{port}")
+    app = web.Application()
+    app.router.add_get(f"/api/vendor/apps/{APP}/files", backend.answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield backend
+    finally:
+        await runner.cleanup()
