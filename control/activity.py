@@ -14,7 +14,7 @@ from control.errors import BadRequest
 from control.store import Store
 from control.web import APP, read_body
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 1024 * 1024
 STATES = ("starting", "running", "degraded", "sleeping", "stopping")
 
 

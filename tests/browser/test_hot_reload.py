@@ -7,16 +7,17 @@ Next's red overlay.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.conftest import WorkspaceFactory
-from tests.peers.plain import plain_backend
+from tests.peers.plain import Fault, plain_backend
 from tests.peers.stack import Stack, backend, stack
 
 pytestmark = [pytest.mark.next, pytest.mark.browser, pytest.mark.timeout(240)]
@@ -66,16 +67,20 @@ APP = {
 }
 
 
+class Put(Protocol):
+    """One change at the backend."""
+
+    def __call__(self, files: Mapping[str, str | bytes], deleted: tuple[str, ...] = ()) -> Awaitable[int]: ...
+
+
 @dataclass
 class Loop:
-    """`put` is one change at the backend."""
-
-    put: Callable[..., object]
     stack: Stack
     page: Page
+    put: Put
 
-    async def change(self, files: dict[str, str | bytes], deleted: tuple[str, ...] = ()) -> None:
-        await self.put(files, deleted)  # type: ignore[misc]  # both backends' put is awaited
+    async def change(self, files: Mapping[str, str | bytes], deleted: tuple[str, ...] = ()) -> None:
+        await self.put(files, deleted)
 
     async def sees(self, selector: str, text: str) -> None:
         await expect(self.page.locator(selector)).to_have_text(text, timeout=SEEN_MS)
@@ -98,20 +103,21 @@ async def loop(
     serve = backend if request.param == "every extra" else plain_backend
     async with serve(tmp_path, free_port()) as api:
         await api.put(APP)
-        async with stack(folder, place, api.url, free_port, POLL_INTERVAL="3s") as running, _page(browser) as page:
-            await running.ready()
-            await page.goto(running.url)
-            await expect(page.locator("#page")).to_have_text("first", timeout=60_000)
-            await page.locator("main button").click()
-            await expect(page.locator("#n")).to_have_text("1", timeout=60_000)
-            yield Loop(api.put, running, page)
+        async with stack(folder, place, api.url, free_port) as running, _opened(running, browser, api.put) as opened:
+            yield opened
 
 
 @asynccontextmanager
-async def _page(browser: Browser) -> AsyncIterator[Page]:
+async def _opened(running: Stack, browser: Browser, put: Put) -> AsyncIterator[Loop]:
+    """The app's page, hydrated, with its counter at 1."""
+    await running.ready()
     page = await browser.new_page()
     await page.add_init_script(WATCH)
-    yield page
+    await page.goto(running.url)
+    await expect(page.locator("#page")).to_have_text("first", timeout=60_000)
+    await page.locator("main button").click()
+    await expect(page.locator("#n")).to_have_text("1", timeout=60_000)
+    yield Loop(running, page, put)
     await page.close()
 
 
@@ -148,6 +154,64 @@ async def test_a_syntax_error_is_shown_and_reported_until_it_is_mended(loop: Loo
     await loop.change({"components/Server.tsx": server_tsx("mended")})
     await loop.sees("#server", "mended")
     await loop.stack.until(lambda status: not status["problems"])
+
+
+async def test_the_page_stays_up_while_the_backend_fails_and_follows_when_it_is_back(
+    tmp_path: Path, workspace: WorkspaceFactory, free_port: Callable[[], int], browser: Browser
+) -> None:
+    place = workspace()
+    faults: tuple[tuple[Fault, str], ...] = (
+        ("500", "backend"),
+        ("429", "throttled"),
+        ("cut off", "unreachable"),
+        ("html", "bad_answer"),
+    )
+    async with plain_backend(tmp_path, free_port()) as api:
+        await api.put(APP)
+        async with (
+            stack(place.parent, place, api.url, free_port, POLL_INTERVAL="250ms") as running,
+            _opened(running, browser, api.put) as loop,
+        ):
+            for number, (fault, code) in enumerate(faults):
+                api.fault = fault
+                status = await running.until(lambda status, code=code: _code(status) == code)  # type: ignore[misc]
+                assert any(problem["source"] == "sync" for problem in status["problems"])
+                await loop.sees("#n", "1")
+                await loop.change({"components/Server.tsx": server_tsx(f"after {number}")})
+                api.fault = None
+                await loop.sees("#server", f"after {number}")
+
+            api.fault = "empty"
+            status = await running.until(lambda status: status["sync"]["state"] == "held")
+            assert status["sync"]["files"] == len(APP)
+            await loop.page.reload()
+            await loop.sees("#server", "after 3")
+            api.fault = None
+            await running.until(lambda status: status["sync"]["state"] == "current" and not status["problems"])
+
+
+async def test_the_page_stays_up_while_the_backend_is_gone_and_follows_when_it_is_back(
+    tmp_path: Path, workspace: WorkspaceFactory, free_port: Callable[[], int], browser: Browser
+) -> None:
+    place = workspace()
+    async with backend(tmp_path, free_port()) as api:
+        await api.put(APP)
+        async with (
+            stack(place.parent, place, api.url, free_port) as running,
+            _opened(running, browser, api.put) as loop,
+        ):
+            await api.process.stop()
+            await running.until(lambda status: _code(status) == "unreachable")
+            await loop.page.reload()
+            await loop.sees("#server", "server-0")
+            await api.start()
+            await api.put({"components/Server.tsx": server_tsx("back again")})
+            await loop.sees("#server", "back again")
+
+
+def _code(status: dict[str, Any]) -> str | None:
+    failure = status["sync"]["failure"]
+    return failure["code"] if failure else None
 
 
 async def test_a_deleted_route_is_gone_and_a_binary_image_is_shown(loop: Loop) -> None:

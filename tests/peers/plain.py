@@ -7,20 +7,22 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
 from agent.clock import rfc3339
 from tests.peers.stack import APP, KEY
 
+Fault = Literal["500", "429", "empty", "cut off", "html"]
+
 
 class PlainBackend:
-    """`put` is one change. It counts `requests`."""
+    """`put` is one change. While `fault` is set it answers that way instead."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.requests = 0
+        self.fault: Fault | None = None
         self._rows: dict[str, dict[str, Any]] = {}
 
     async def put(self, files: Mapping[str, str | bytes], deleted: tuple[str, ...] = ()) -> int:
@@ -41,11 +43,30 @@ class PlainBackend:
             self._rows.pop(path, None)
         return 0
 
-    async def answer(self, request: web.Request) -> web.Response:
-        self.requests += 1
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return web.json_response({"success": False, "error": "unknown key"}, status=401)
+        if self.fault is not None:
+            return await self._misbehave(request, self.fault)
         return web.json_response({"success": True, "files": list(self._rows.values())})
+
+    async def _misbehave(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        match fault:
+            case "500":
+                return web.json_response({"success": False, "error": "out of order"}, status=500)
+            case "429":
+                return web.json_response({"success": False}, status=429, headers={"Retry-After": "1"})
+            case "empty":  # what row-level security says to a key that lost its rights
+                return web.json_response({"success": True, "files": []})
+            case "html":
+                return web.Response(text="<!doctype html><h1>Log in</h1>", content_type="text/html")
+            case "cut off":
+                cut = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "5000"})
+                await cut.prepare(request)
+                await cut.write(b'{"success": true, "files": [')
+                if request.transport is not None:
+                    request.transport.abort()
+                return cut
 
 
 @asynccontextmanager

@@ -134,6 +134,11 @@ class Backend:
     process: Process
     session: aiohttp.ClientSession
 
+    async def start(self) -> None:
+        """Also again, after its process was stopped."""
+        await self.process.start()
+        await _until_listening(int(self.url.rpartition(":")[2]), self.process)
+
     @property
     def files_url(self) -> str:
         return f"{self.url}/api/vendor/apps/{APP}/files"
@@ -167,8 +172,7 @@ async def backend(folder: Path, port: int) -> AsyncIterator[Backend]:
     async with aiohttp.ClientSession() as session:
         running = Backend(f"http://127.0.0.1:{port}", process, session)
         try:
-            await process.start()
-            await _until_listening(port, process)
+            await running.start()
             yield running
         finally:
             await process.kill()
@@ -184,11 +188,10 @@ async def stack(
         try:
             await running.agent.start()
             yield running
+            if running.agent.child.returncode is None:
+                assert await running.agent.stop() == 0, running.tail()
         finally:
-            try:
-                await running.agent.stop()
-            finally:
-                await running.agent.kill()
+            await running.agent.kill()
 
 
 async def _until_listening(port: int, process: Process) -> None:

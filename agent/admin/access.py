@@ -1,0 +1,34 @@
+"""Who may ask this agent to act: whoever holds the key that the agent itself shows to the backend.
+
+Pure. The comparison takes the same time wherever the two differ. A refusal says why, and never what was sent.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from agent.config import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`challenge` is the WWW-Authenticate header (RFC 6750, section 3)."""
+
+    message: str
+    challenge: str = "Bearer"
+
+
+def refusal(authorization: str | None, key: Secret | None) -> Refusal | None:
+    """Why a request with this Authorization header is answered with 401, or None where it may go on."""
+    if key is None:
+        return Refusal("this agent was started without API_KEY and API_KEY_FILE, so nobody can ask it to act")
+    if not authorization:
+        return Refusal("this endpoint takes the header 'Authorization: Bearer <API_KEY>'")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        return Refusal("the Authorization header is of another scheme (it takes 'Bearer <API_KEY>')")
+    sent = token.strip().encode("utf-8", "surrogateescape")
+    if not hmac.compare_digest(sent, key.reveal().encode()):
+        return Refusal("the bearer token is not this agent's API_KEY", 'Bearer error="invalid_token"')
+    return None

@@ -1,0 +1,221 @@
+"""The HTTP server on AGENT_PORT (contract, section 4).
+
+Reading is open to whoever reaches the port (a machine's private network); acting takes the key. Nothing here changes
+a fact: answers are made of the board's snapshot, and `Actions` are asked, never waited for. A probe of these endpoints
+is no activity: the idle clock does not know this room. Every error is JSON, `{"success": false, "error": "…"}`.
+
+What must not live here: how facts are shown (view.py, exposition.py), who may act (access.py).
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+
+import aiohttp
+import psutil
+import structlog
+from aiohttp import web
+
+from agent.admin import view
+from agent.admin.access import refusal
+from agent.admin.events import Logs, events, followed, text
+from agent.admin.port import unusable
+from agent.admin.streams import Streams
+from agent.clock import Clock
+from agent.config import Secret
+from agent.status import Board, Snapshot, missing, unhealthy
+
+log = structlog.get_logger()
+
+LOG_LINES = 1_000
+STOP_SECONDS = 0.1
+"""aiohttp waits this long for answers under way and, once it has cancelled them, as long again."""
+KEEPALIVE_SECONDS = 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What may be asked for. Both return at once; `restart` takes the reason that the log and /status will show."""
+
+    sync: Callable[[], None]
+    restart: Callable[[str], None]
+
+
+class Admin:
+    def __init__(self, *, board: Board, key: Secret | None, logs: Logs, actions: Actions, clock: Clock) -> None:
+        self._board = board
+        self._key = key
+        self._logs = logs
+        self._actions = actions
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._versions = {"python": platform.python_version(), "aiohttp": aiohttp.__version__}
+        self._streams = Streams()
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on: what `start` was given, or what the system chose for 0."""
+        if self._runner is None or not self._runner.addresses:
+            raise RuntimeError("Admin.port is known between start() and stop()")
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def start(self, port: int, host: str = "0.0.0.0") -> None:  # noqa: S104 - Fly's checks come over the machine's private address
+        """Listen, or raise ConfigError (Occupied where another process has the port) with nothing left open."""
+        runner = self._runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,  # a client that left leaves no task waiting for the next event
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            shutdown_timeout=STOP_SECONDS,
+        )
+        try:
+            await runner.setup()
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            await self.stop()
+            raise unusable(port, error) from error
+
+    async def stop(self) -> None:
+        """Stop listening and end what is open, streams too. May be called again, also after a cancellation."""
+        if self._runner is not None:
+            self._streams.close()
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[_json_errors])
+        app.on_response_prepare.append(_common_headers)
+        app.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/status", self._status),
+                web.get("/metrics", self._metrics),
+                web.get("/events", self._events),
+                web.get("/logs", self._log),
+                web.post("/sync", self._sync),
+                web.post("/restart", self._restart),
+            ]
+        )
+        return app
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        reason = unhealthy(self._board.snapshot)
+        return _json({"success": True}) if reason is None else _failure(503, reason)
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        waits = missing(self._board.snapshot)
+        return _failure(503, "; ".join(waits), missing=waits) if waits else _json({"success": True})
+
+    async def _status(self, request: web.Request) -> web.Response:
+        uptime = self._clock.monotonic() - self._started
+        return _json({**self._show(self._board.snapshot), "uptime_seconds": round(uptime, 3)})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        from agent.admin import exposition  # noqa: PLC0415 - 1 MiB that a machine which nobody scrapes does not pay
+
+        process = psutil.Process()
+        with process.oneshot():
+            times = process.cpu_times()
+            scrape = exposition.Scrape(
+                now=self._board.snapshot,
+                versions=self._versions,
+                rss_bytes=process.memory_info().rss,
+                cpu_seconds=times.user + times.system,
+                open_fds=process.num_fds(),
+            )
+        return web.Response(body=exposition.render(scrape), headers={"Content-Type": exposition.CONTENT_TYPE})
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        return await self._stream(request, "text/event-stream", lambda: events(self._board, self._show))
+
+    async def _log(self, request: web.Request) -> web.StreamResponse:
+        asked, follow = request.query.get("lines", str(LOG_LINES)), request.query.get("follow", "0")
+        if not re.fullmatch(r"[0-9]{1,9}", asked):
+            return _failure(400, f"lines is {asked!r} (it takes a whole number; the last {LOG_LINES} lines are kept)")
+        if follow not in {"0", "1"}:
+            return _failure(400, f"follow is {follow!r} (it takes 1, or 0)")
+        last = min(int(asked), LOG_LINES)
+        if follow == "1":
+            return await self._stream(request, "text/plain; charset=utf-8", lambda: followed(self._logs, last))
+        return web.Response(body=text(self._logs.lines(), last), content_type="text/plain", charset="utf-8")
+
+    async def _sync(self, request: web.Request) -> web.Response:
+        refused = self._refused(request)
+        if refused is None:
+            log.info("admin.sync_asked", remote=request.remote)
+            self._actions.sync()
+        return refused or _json({"success": True}, 202)
+
+    async def _restart(self, request: web.Request) -> web.Response:
+        refused = self._refused(request)
+        if refused is None:
+            log.info("admin.restart_asked", remote=request.remote)
+            self._actions.restart("asked for by POST /restart")
+        return refused or _json({"success": True}, 202)
+
+    def _show(self, now: Snapshot) -> view.Facts:
+        return view.facts(now, self._versions)
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        why = refusal(request.headers.get("Authorization"), self._key)
+        if why is not None:
+            response = _failure(401, why.message)
+            response.headers["WWW-Authenticate"] = why.challenge
+            return response
+        return _failure(503, "the agent is stopping") if self._board.snapshot.stopping else None
+
+    async def _stream(
+        self, request: web.Request, content_type: str, chunks: Callable[[], AsyncGenerator[bytes]]
+    ) -> web.StreamResponse:
+        headers = {"Content-Type": content_type}
+        if request.method == "HEAD":
+            return web.Response(headers=headers)
+        if self._streams.refusal is not None:
+            return _failure(503, self._streams.refusal)
+        return await self._streams.send(request, web.StreamResponse(headers=headers), chunks())
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors in the contract's form, whoever found them."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        response = _failure(405, f"{request.path} takes {allowed}, not {request.method}")
+        response.headers["Allow"] = allowed
+        return response
+    except web.HTTPNotFound:
+        return _failure(404, f"there is no {request.path} here")
+    except web.HTTPException as error:
+        return _failure(error.status, error.reason)
+    except Exception:
+        if request.writer.output_size:
+            raise  # a stream that had begun: aiohttp says so in the log and cuts it off
+        log.exception("admin.request_failed", path=request.path)
+        return _failure(500, "the agent failed to answer; its log says why")
+
+
+async def _common_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """An answer is true for one moment only, and it is what it says it is (a browser that guesses the type of /logs
+    holds a followed log back until it has read enough of it to guess).
+    """
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=view.encode(value), status=status, content_type="application/json")
+
+
+def _failure(status: int, message: str, **more: object) -> web.Response:
+    return _json({"success": False, "error": message, **more}, status)

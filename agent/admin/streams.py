@@ -1,0 +1,79 @@
+"""Answers that do not end by themselves: /events and /logs?follow=1.
+
+A stream ends when its client leaves (its handler is cancelled), when the agent stops (`close`; the client sees a
+proper end, not a cut-off body), or when its client has taken nothing for WRITE_SECONDS. Nothing is queued for a
+client here: a slow one costs its socket's buffer and the chunk in hand, and misses what it is too slow for.
+
+What must not live here: what is said in a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import structlog
+from aiohttp import web
+
+log = structlog.get_logger()
+
+WRITE_SECONDS = 10.0
+MAX_STREAMS = 64
+
+
+class Streams:
+    """The open streams of one server."""
+
+    def __init__(self, *, write_seconds: float = WRITE_SECONDS, limit: int = MAX_STREAMS) -> None:
+        self._write_seconds = write_seconds
+        self._limit = limit
+        self._open: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no further stream is opened now, or None."""
+        if self._closed:
+            return "the agent is stopping"
+        if len(self._open) >= self._limit:
+            return f"{self._limit} streams are open, and there are no more than that"
+        return None
+
+    async def send(
+        self, request: web.Request, response: web.StreamResponse, chunks: AsyncGenerator[bytes]
+    ) -> web.StreamResponse:
+        """Answer with `chunks` as they come. `chunks` is closed in any case."""
+        scope = asyncio.timeout(None)
+        self._open.add(scope)
+        try:
+            async with scope, aclosing(chunks):
+                await response.prepare(request)
+                async for chunk in chunks:
+                    async with asyncio.timeout(self._write_seconds):
+                        await response.write(chunk)
+        except TimeoutError:
+            if not scope.expired():
+                log.info("admin.slow_client_dropped", path=request.path)
+                _abort(request)
+        except ConnectionError:
+            _abort(request)
+        finally:
+            self._open.discard(scope)
+        return response
+
+    def close(self) -> None:
+        """End every stream at its next turn, and open no more. May be called again."""
+        self._closed = True
+        for scope in self._open:
+            if not scope.expired():
+                scope.reschedule(0.0)  # a deadline long past: at once
+
+
+def _abort(request: web.Request) -> None:
+    """Let go of a socket that takes nothing any more, and of what was still to be written to it."""
+    if request.transport is not None:
+        request.transport.abort()
