@@ -1,0 +1,112 @@
+"""The state of the lifecycle in the words of /status and of the problems feed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from agent.devserver.frames import Compile
+from agent.devserver.states import (
+    BackingOff,
+    Ending,
+    Failed,
+    Launching,
+    Ready,
+    Starting,
+    State,
+    Stopped,
+    Stopping,
+    Unresponsive,
+    Waiting,
+)
+from agent.status import DevServerFacts, DevServerState, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """RFC 3339. `ready_at` is when it last became ready, and outlives the process: an app that was seen once is
+    degraded by a crash, and not back at its start.
+    """
+
+    started_at: str | None = None
+    ready_at: str | None = None
+    next_try_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the process tree costs. Memory in bytes; `cpu`: cores in use on average since the sample before."""
+
+    rss: int = 0
+    pss: int | None = None
+    cpu: float = 0.0
+    processes: int = 0
+
+
+def facts(state: State, times: Times, compile_: Compile, sample: Sample) -> DevServerFacts:
+    pid = None if isinstance(state, Waiting | Launching | BackingOff | Failed | Stopped) else state.pid
+    return DevServerFacts(
+        state=_NAMES[type(state)],
+        reason=_reason(state),
+        pid=pid,
+        restarts=max(0, state.ledger.starts - 1),
+        crashes=state.ledger.crashes,
+        started_at=times.started_at,
+        ready_at=times.ready_at,
+        next_try_at=times.next_try_at,
+        compiling=compile_.compiling,
+        rss_bytes=sample.rss,
+        pss_bytes=sample.pss,
+        cpu=sample.cpu,
+        processes=sample.processes,
+    )
+
+
+def problems(state: State, *, synced: bool) -> tuple[Problem, ...]:
+    """What somebody has to mend. Before the first set is on disk nothing is: what is missing may be on its way."""
+    if isinstance(state, Waiting) and synced:
+        return (Problem("dev_server", f"the dev server cannot start: {state.missing}"),)
+    trouble = state.ledger.trouble
+    if isinstance(state, Stopping | Stopped) or trouble is None:
+        return ()
+    if isinstance(state, Failed):
+        again = "a change of files or POST /restart tries again"
+        return (Problem("dev_server", f"the dev server gave up, and {again}: {trouble}"),)
+    return (Problem("dev_server", f"the dev server is being started again: {trouble}"),)
+
+
+_NAMES: Mapping[type[State], DevServerState] = {
+    Waiting: "waiting",
+    Launching: "starting",
+    Starting: "starting",
+    Ready: "ready",
+    Unresponsive: "unresponsive",
+    Ending: "restarting",
+    BackingOff: "restarting",
+    Failed: "failed",
+    Stopping: "stopping",
+    Stopped: "stopped",
+}
+
+
+def _reason(state: State) -> str:
+    match state:
+        case Waiting(missing=missing):
+            return missing
+        case Launching(why=why):
+            return f"a process is being made: {why}"
+        case Starting():
+            return "it has not answered yet"
+        case Ready():
+            return "it answers"
+        case Unresponsive():
+            return "it does not answer: it compiles, restarts itself or hangs"
+        case Ending(why=why):
+            return f"it is being ended: {why}"
+        case BackingOff(why=why) | Failed(why=why):
+            return why
+        case Stopping() | Stopped():
+            return "the agent was told to stop it"
+        case _:
+            assert_never(state)

@@ -1,0 +1,79 @@
+"""What a frame of the dev server's own socket says about the compile. Pure.
+
+A frame is JSON, `{"type": …}` (Next 16) or `{"action": …}` (Next 15 and older). `building` opens a compile; `built`
+and `sync` carry all errors of the moment, so that a late listener learns them and an empty list means mended. `built`
+also comes after a plain request, with the same errors as before. Type errors are never among them: `next dev` checks
+no types. Other kinds are addressed to browsers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from agent.devserver.ansi import plain
+from agent.status import Problem
+
+MESSAGE_CHARACTERS = 4000
+
+_PLACE = re.compile(r"(?:\./|\[project\]/)(?P<file>[^\n:]+)(?::(?P<line>\d+):(?P<column>\d+))?[^\n]*\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Compile:
+    compiling: bool = False
+    errors: tuple[Problem, ...] = ()
+
+
+def read(frame: str, before: Compile, exists: Callable[[str], bool], workspace: str) -> Compile:
+    """The compile after `frame`. `exists` tells whether a path relative to `workspace` does."""
+    try:
+        said = orjson.loads(frame)
+    except orjson.JSONDecodeError:
+        return before
+    if not isinstance(said, dict):
+        return before
+    match said.get("type", said.get("action")):
+        case "building":
+            return replace(before, compiling=True)
+        case "built" | "sync":
+            errors = said.get("errors")
+            found = [_problem(error, exists, workspace) for error in errors] if isinstance(errors, list) else []
+            return Compile(errors=tuple(dict.fromkeys(problem for problem in found if problem is not None)))
+        case _:
+            return before
+
+
+def _problem(error: Any, exists: Callable[[str], bool], workspace: str) -> Problem | None:
+    message = error.get("message") if isinstance(error, dict) else error
+    if not isinstance(message, str):
+        return None
+    text = plain(message).strip()
+    place = _PLACE.match(text)
+    if place is None:
+        return Problem("compile", text[:MESSAGE_CHARACTERS])
+    return Problem(
+        source="compile",
+        message=text[place.end() :].strip()[:MESSAGE_CHARACTERS],
+        file=_in_workspace(place["file"], exists, workspace),
+        line=int(place["line"]) if place["line"] else None,
+        column=int(place["column"]) if place["column"] else None,
+    )
+
+
+def _in_workspace(file: str, exists: Callable[[str], bool], workspace: str) -> str:
+    """`file` relative to the workspace. Turbopack counts from its own root, which a lock file in a folder above the
+    workspace moves up there: `apps/shop/app/page.tsx` is then `app/page.tsx` of the workspace `…/apps/shop`.
+    """
+    if exists(file):
+        return file
+    parts, above = file.split("/"), workspace.strip("/").split("/")
+    for shared in range(min(len(parts) - 1, len(above)), 0, -1):
+        below = "/".join(parts[shared:])
+        if parts[:shared] == above[-shared:] and exists(below):
+            return below
+    return file

@@ -1,0 +1,105 @@
+"""The dev server's output as lines: the last of them, and those to come.
+
+Invariants: memory is bounded whatever the child prints (a line, the tail, a follower's buffer), and no follower is
+ever waited for: one that reads too slowly loses lines and is told how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from weakref import WeakSet
+
+from agent.devserver.ansi import plain
+
+LINES_KEPT = 1000
+LINES_AHEAD = 500
+LINE_BYTES = 8 * 1024
+CUT = " … (cut)"
+
+
+class Splitter:
+    """Chunks of bytes, cut anywhere → whole lines of text, without terminal codes and over-long tails."""
+
+    def __init__(self) -> None:
+        self._open = bytearray()
+        self._cutting = False
+
+    def feed(self, chunk: bytes) -> list[str]:
+        *ended, rest = chunk.split(b"\n")
+        lines = [line for part in ended if (line := self._end(part)) is not None]
+        self._add(rest)
+        return lines
+
+    def rest(self) -> list[str]:
+        """The last line, where the output did not end with a newline."""
+        line = self._end(b"") if self._open else None
+        return [] if line is None else [line]
+
+    def _add(self, part: bytes) -> None:
+        room = LINE_BYTES - len(self._open)
+        self._cutting = self._cutting or len(part) > room
+        self._open += part[:room]
+
+    def _end(self, part: bytes) -> str | None:
+        self._add(part)
+        # A terminal shows what stands after the last carriage return: a progress bar's newest state.
+        shown = plain(self._open.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]).rstrip()
+        line = shown + CUT if self._cutting else shown
+        blank_by_codes = not line and bool(self._open)
+        self._open.clear()
+        self._cutting = False
+        return None if blank_by_codes else line
+
+
+class LogTail:
+    """Only for the loop's own thread."""
+
+    def __init__(self) -> None:
+        self._kept: deque[str] = deque(maxlen=LINES_KEPT)
+        self._followers: WeakSet[_Follower] = WeakSet()  # one that is never read from is never closed either
+
+    def add(self, line: str) -> None:
+        self._kept.append(line)
+        for follower in self._followers:
+            follower.add(line)
+
+    def lines(self) -> list[str]:
+        return list(self._kept)
+
+    def follow(self) -> AsyncGenerator[str, None]:
+        """Lines from this call on, without end. Close it (`contextlib.aclosing`) when done."""
+        follower = _Follower()
+        self._followers.add(follower)
+        return self._read(follower)
+
+    async def _read(self, follower: _Follower) -> AsyncGenerator[str, None]:
+        try:
+            while True:
+                for line in await follower.take():
+                    yield line
+        finally:
+            self._followers.discard(follower)
+
+
+class _Follower:
+    def __init__(self) -> None:
+        self._ahead: deque[str] = deque(maxlen=LINES_AHEAD)
+        self._lost = 0
+        self._more = asyncio.Event()
+
+    def add(self, line: str) -> None:
+        self._lost += len(self._ahead) == LINES_AHEAD
+        self._ahead.append(line)
+        self._more.set()
+
+    async def take(self) -> list[str]:
+        await self._more.wait()
+        lines = list(self._ahead)
+        if self._lost:
+            lines.insert(0, f"({self._lost} lines were left out: this reader is too slow)")
+        self._ahead.clear()
+        self._lost = 0
+        self._more.clear()
+        return lines

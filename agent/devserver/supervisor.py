@@ -1,0 +1,321 @@
+"""The loop: what happens to the dev server goes in as events, `lifecycle` decides, and its effects are done here.
+
+Invariants:
+  - Events are handled one at a time, in order, and the last word of a process is its Exited: whoever watches it is
+    ended before that is posted, so that no word of an earlier process is taken for one of the current.
+  - When `run` ends, by a stop, a cancellation or a defect, no process is left behind. A first cancellation is treated
+    as a stop, whose states hold its deadlines; a second one kills at once.
+
+What must not live here: a decision. Which state follows is lifecycle's, what a file means is rules'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import structlog
+
+from agent.clock import Clock, rfc3339
+from agent.devserver import environment, frames, hmr, lifecycle, orphans, probe, rules
+from agent.devserver.facts import Sample, Times, facts, problems
+from agent.devserver.frames import Compile
+from agent.devserver.logs import LogTail
+from agent.devserver.process import Child, Stream, describe, spawn
+from agent.devserver.sample import Sampler
+from agent.devserver.states import (
+    Answered,
+    BackingOff,
+    Checked,
+    Effect,
+    Event,
+    Exited,
+    FilesChanged,
+    LaunchFailed,
+    Ready,
+    RestartAsked,
+    Silent,
+    Spawned,
+    Starting,
+    State,
+    StopAsked,
+    Stopped,
+    Tick,
+    deadline,
+    first,
+)
+from agent.errors import AgentError, DiskError
+from agent.status import Applied, DevServerFacts, Problem, Source
+
+log = structlog.get_logger()
+
+ALIVE_EVERY = 3.0
+SILENT_EVERY = 0.25  # a server that restarts itself is back within a second, and requests are held for it meanwhile
+SAMPLE_EVERY = 10.0
+PSS_EVERY = 6  # samples
+BUSY_CORES = 0.05  # a deadlock uses none; a compile uses what a shared CPU grants, which may be a sixteenth of a core
+STOP_SECONDS = 3.0  # the states of a stop take 1.5 s at most; over this something is broken and is not waited for
+
+
+class Supervisor:
+    """Keeps one command running. Only for the loop's own thread; `run` may be called once."""
+
+    def __init__(
+        self,
+        *,
+        command: tuple[str, ...],
+        workspace: Path,
+        state_dir: Path,
+        port: int,
+        clock: Clock,
+        publish: Callable[[DevServerFacts], None],
+        problems: Callable[[Source, tuple[Problem, ...]], None],
+        environ: Mapping[str, str],
+    ) -> None:
+        self.logs = LogTail()
+        self._command = command
+        self._workspace = workspace
+        self._state_dir = state_dir
+        self._port = port
+        self._clock = clock
+        self._publish = publish
+        self._publish_problems = problems
+        self._environ = environ
+        self._state: State = first(clock.monotonic())
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._child: Child | None = None
+        self._launching: asyncio.Task[None] | None = None
+        self._attending: asyncio.Task[None] | None = None
+        self._times = Times()
+        self._compile = Compile()
+        self._sample = Sample()
+        self._synced = False
+        self._look_now = asyncio.Event()
+        self._measure_now = asyncio.Event()
+        self._running = False
+        self._over = asyncio.Event()
+        self._published: tuple[object, ...] = ()
+
+    def files_changed(self, applied: Applied) -> None:
+        """A set is on disk, whole."""
+        self._synced = True
+        self._post(FilesChanged(rules.meaning(applied.written, applied.deleted)))
+
+    def restart(self, reason: str) -> None:
+        """End the server and start it anew, with a new budget of crashes; start it where it gave up."""
+        self._post(RestartAsked(reason))
+
+    async def stop(self) -> None:
+        """End the server and then `run`. Returns when both are over; before `run`, at once."""
+        self._post(StopAsked())
+        if self._running:
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._over.wait()
+            except TimeoutError:
+                log.warning("dev_server.stop_overdue", seconds=STOP_SECONDS)  # run's own end still kills
+
+    async def run(self) -> None:
+        self._running = True
+        try:
+            connector = aiohttp.TCPConnector(force_close=True)  # a probe that reuses a connection asks an old server
+            async with (
+                aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session,
+                asyncio.TaskGroup() as tasks,
+            ):
+                await self._turn(session, tasks)
+        finally:
+            if self._child is not None:
+                self._child.end_now()
+            self._running = False
+            self._over.set()
+
+    async def _turn(self, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
+        cancelled: asyncio.CancelledError | None = None
+        self._tell()
+        while not isinstance(self._state, Stopped):
+            try:
+                event = await self._next()
+            except asyncio.CancelledError as error:
+                if cancelled is not None:
+                    raise
+                cancelled = error
+                event = StopAsked()
+            for effect in self._move(event):
+                self._do(effect, session, tasks)
+            self._tell()
+        for task in (self._launching, self._attending):
+            if task is not None:
+                task.cancel()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _next(self) -> Event:
+        """The next event, or a Tick at the state's deadline."""
+        at = deadline(self._state)
+        try:
+            async with asyncio.timeout(None if at is None else max(0.0, at - self._clock.monotonic())):
+                return await self._events.get()
+        except TimeoutError:
+            return Tick()
+
+    def _post(self, event: Event) -> None:
+        self._events.put_nowait(event)
+
+    def _move(self, event: Event) -> tuple[Effect, ...]:
+        before, now = self._state, self._clock.monotonic()
+        self._state, effects = lifecycle.step(before, event, now)
+        if isinstance(event, Exited):
+            self._child = None
+            self._compile, self._sample = Compile(), Sample()
+        if type(self._state) is not type(before):
+            self._note_times(before, self._state, now)
+        return effects
+
+    def _note_times(self, before: State, state: State, now: float) -> None:
+        wall = self._clock.wall()
+        next_try_at = rfc3339(wall + state.until - now) if isinstance(state, BackingOff) else None
+        self._times = replace(self._times, next_try_at=next_try_at)
+        if isinstance(state, Starting):
+            self._times = replace(self._times, started_at=rfc3339(wall))
+        elif isinstance(before, Starting) and isinstance(state, Ready):
+            self._times = replace(self._times, ready_at=rfc3339(wall))
+
+    def _tell(self) -> None:
+        now = facts(self._state, self._times, self._compile, self._sample)
+        own = problems(self._state, synced=self._synced)
+        told = (now, own, self._compile.errors)
+        if told == self._published:
+            return
+        before, self._published = self._published, told
+        last = before[0] if before else None
+        if not isinstance(last, DevServerFacts) or (last.state, last.reason) != (now.state, now.reason):
+            log.info("dev_server.state", state=now.state, reason=now.reason, pid=now.pid, crashes=now.crashes)
+        self._publish(now)
+        if before[1:2] != (own,):
+            self._publish_problems("dev_server", own)
+        if before[2:3] != (self._compile.errors,):
+            self._publish_problems("compile", self._compile.errors)
+
+    def _do(self, effect: Effect, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
+        match effect:
+            case Effect.CHECK:
+                self._post(Checked(self._missing()))
+            case Effect.LAUNCH:
+                self._launching = tasks.create_task(self._launch(session, tasks))
+            case Effect.ABANDON:
+                if self._launching is not None:
+                    self._launching.cancel()
+                if self._child is None:
+                    self._post(LaunchFailed("the launch was abandoned", self._clock.chance()))
+            case Effect.TERMINATE:
+                if self._child is not None:
+                    self._child.terminate()
+            case Effect.KILL:
+                if self._child is not None:
+                    self._child.kill()
+
+    def _missing(self) -> str | None:
+        return rules.missing(self._command, str(self._workspace), self._exists)
+
+    def _exists(self, path: str) -> bool:
+        return os.path.exists(self._workspace / path)  # noqa: PTH110 - Path.exists raises where a name is too long
+
+    async def _launch(self, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
+        missing = self._missing()
+        if missing is not None:
+            self._post(Checked(missing))
+            return
+        run = secrets.token_hex(16)
+        try:
+            await orphans.clear(self._state_dir, self._port)
+            orphans.write(self._state_dir, orphans.Record(run))
+            child = spawn(
+                self._command,
+                workspace=self._workspace,
+                environ=environment.for_child(self._environ, run),
+                run=run,
+                hear=self._hear,
+            )
+        except AgentError as error:
+            self._post(LaunchFailed(str(error), self._clock.chance()))
+            return
+        self._child = child
+        self._post(Spawned(child.pid))
+        self._attending = tasks.create_task(self._attend(child, session))
+        try:
+            orphans.write(self._state_dir, orphans.record_of(run, child.pid))
+        except DiskError as error:
+            log.warning("dev_server.record_incomplete", error=str(error))
+
+    def _hear(self, stream: Stream, line: str) -> None:
+        self.logs.add(line)
+        if line:
+            log.info("dev_server.line", stream=stream, text=line)
+
+    async def _attend(self, child: Child, session: aiohttp.ClientSession) -> None:
+        """Everything that lasts as long as the process does."""
+        async with asyncio.TaskGroup() as watches:
+            watching = (
+                watches.create_task(self._watch(child, session)),
+                watches.create_task(self._measure(child)),
+            )
+            status = await child.gone()
+            for task in watching:
+                task.cancel()
+        # One that was killed had no time to say why: what it last said is about something else.
+        words = child.last_words() if status > 0 else ""
+        self._post(Exited(describe(status), self._clock.chance(), words))
+
+    async def _watch(self, child: Child, session: aiohttp.ClientSession) -> None:
+        await probe.answered(session, self._port)
+        self._post(Answered())
+        self._measure_now.set()
+        async with asyncio.TaskGroup() as watches:
+            watches.create_task(hmr.listen(session, self._port, self._read_frame, self._socket_dropped))
+            watches.create_task(self._look(child, probe.Liveness(session, self._port)))
+
+    async def _look(self, child: Child, liveness: probe.Liveness) -> None:
+        sampler = Sampler(child.pid)
+        while True:
+            alive = await liveness.alive()
+            if alive:
+                self._post(Answered())
+            else:
+                sample = await self._take(sampler, with_pss=False)
+                self._post(Silent(busy=self._compile.compiling or sample.cpu >= BUSY_CORES))
+            await _pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
+
+    async def _measure(self, child: Child) -> None:
+        sampler = Sampler(child.pid)
+        count = 0
+        while True:
+            self._sample = await self._take(sampler, with_pss=count % PSS_EVERY == 0)
+            self._tell()
+            count += 1
+            await _pause(SAMPLE_EVERY, self._measure_now)
+
+    async def _take(self, sampler: Sampler, *, with_pss: bool) -> Sample:
+        return await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=with_pss)
+
+    def _socket_dropped(self) -> None:
+        self._look_now.set()
+        self._compile = replace(self._compile, compiling=False)
+        self._tell()
+
+    def _read_frame(self, frame: str) -> None:
+        self._compile = frames.read(frame, self._compile, self._exists, str(self._workspace))
+        self._tell()
+
+
+async def _pause(seconds: float, cut_short: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await cut_short.wait()
+    cut_short.clear()

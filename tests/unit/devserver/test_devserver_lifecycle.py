@@ -1,0 +1,348 @@
+"""The dev server's life, pair by pair and in random walks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.devserver.lifecycle import TABLE, Ignored, Row, mermaid, step
+from agent.devserver.states import (
+    BACK_OFF_CAP,
+    BUSY_SECONDS,
+    CRASH_WINDOW,
+    CRASHES_ALLOWED,
+    GRACE_SECONDS,
+    HUNG_SECONDS,
+    START_SECONDS,
+    STEADY_SECONDS,
+    Answered,
+    BackingOff,
+    Checked,
+    Effect,
+    Ending,
+    Event,
+    Exited,
+    Failed,
+    FilesChanged,
+    LaunchFailed,
+    Launching,
+    Ledger,
+    Ready,
+    RestartAsked,
+    Silent,
+    Spawned,
+    Starting,
+    State,
+    StopAsked,
+    Stopped,
+    Stopping,
+    Tick,
+    Unresponsive,
+    Waiting,
+    deadline,
+    first,
+)
+
+NEW = Ledger()
+STARTING = Starting(NEW, 7, answer_by=START_SECONDS)
+READY = Ready(NEW, 7, since=0.0)
+SILENT = Unresponsive(NEW, 7, since=0.0, restart_at=HUNG_SECONDS, limit_at=BUSY_SECONDS)
+DIED = Exited("it died", chance=1.0)
+
+
+def crashed(times: int, now: float = 0.0) -> Ledger:
+    ledger = NEW
+    for _ in range(times):
+        ledger = ledger.crashed(now, "it died", None)
+    return ledger
+
+
+def test_every_pair_of_a_state_and_an_event_has_its_row() -> None:
+    assert set(TABLE) == set(get_args(State))
+    for state, rows in TABLE.items():
+        assert set(rows) == set(get_args(Event)), state.__name__
+
+
+def test_an_ignored_pair_says_why() -> None:
+    assert all(row.why for rows in TABLE.values() for row in rows.values() if isinstance(row, Ignored))
+
+
+def test_the_diagram_shows_every_move_of_the_table() -> None:
+    moves = {
+        (source.__name__, target.__name__, event.__name__)
+        for source, rows in TABLE.items()
+        for event, row in rows.items()
+        if isinstance(row, Row)
+        for target in row.to
+        if target is not source
+    }
+
+    drawn = re.findall(r"^    (\w+) --> (\w+): (\w+)", mermaid(), re.MULTILINE)
+
+    assert set(drawn) == moves
+    assert len(drawn) == len(moves)
+    assert mermaid().startswith("stateDiagram-v2\n    [*] --> Waiting\n")
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "now", "to", "effects"),
+    [
+        (first(0.0), Tick(), 0.0, Waiting, (Effect.CHECK,)),
+        (first(0.0), Checked(None), 0.0, Launching, (Effect.LAUNCH,)),
+        (first(0.0), Checked("package.json is missing"), 0.0, Waiting, ()),
+        (first(0.0), FilesChanged("sources"), 0.0, Waiting, (Effect.CHECK,)),
+        (Launching(NEW, ""), Checked("package.json is missing"), 0.0, Waiting, ()),
+        (Launching(NEW, ""), Spawned(7), 0.0, Starting, ()),
+        (Launching(NEW, ""), StopAsked(), 0.0, Stopping, (Effect.ABANDON,)),
+        (STARTING, Answered(), 1.0, Ready, ()),
+        (STARTING, Tick(), START_SECONDS - 1, Starting, ()),
+        (STARTING, Tick(), START_SECONDS, Ending, (Effect.TERMINATE,)),
+        (READY, Silent(busy=False), 1.0, Unresponsive, ()),
+        (READY, Silent(busy=True), 1.0, Unresponsive, ()),
+        (READY, FilesChanged("sources"), 1.0, Ready, ()),
+        (READY, FilesChanged("config"), 1.0, Ready, ()),
+        (READY, FilesChanged("restart"), 1.0, Ending, (Effect.TERMINATE,)),
+        (READY, RestartAsked("asked"), 1.0, Ending, (Effect.TERMINATE,)),
+        (READY, StopAsked(), 1.0, Stopping, (Effect.TERMINATE,)),
+        (SILENT, Answered(), 1.0, Ready, ()),
+        (SILENT, Tick(), HUNG_SECONDS, Ending, (Effect.TERMINATE,)),
+        (Ending(NEW, 7, "", crashed=False, kill_at=1.0), Tick(), 1.0, Ending, (Effect.KILL,)),
+        (Ending(NEW, 7, "", crashed=False, kill_at=1.0), DIED, 1.0, Launching, (Effect.LAUNCH,)),
+        (Ending(crashed(1), 7, "", crashed=True, kill_at=1.0), DIED, 1.0, BackingOff, ()),
+        (BackingOff(crashed(1), "", until=1.0), Tick(), 0.5, BackingOff, ()),
+        (BackingOff(crashed(1), "", until=1.0), Tick(), 1.0, Launching, (Effect.LAUNCH,)),
+        (BackingOff(crashed(1), "", until=1.0), FilesChanged("sources"), 0.0, BackingOff, ()),
+        (BackingOff(crashed(1), "", until=1.0), FilesChanged("config"), 0.0, Launching, (Effect.LAUNCH,)),
+        (Failed(crashed(5), ""), FilesChanged("sources"), 0.0, Launching, (Effect.LAUNCH,)),
+        (Failed(crashed(5), ""), RestartAsked("asked"), 0.0, Launching, (Effect.LAUNCH,)),
+        (Stopping(NEW, 7, 1.0, 1.5), Tick(), 1.0, Stopping, (Effect.KILL,)),
+        (Stopping(NEW, 7, None, 1.5), Tick(), 1.5, Stopped, (Effect.KILL,)),
+        (Stopping(NEW, 7, 1.0, 1.5), DIED, 0.1, Stopped, ()),
+        (Stopping(NEW, None, None, 1.5), LaunchFailed("abandoned", 0.0), 0.1, Stopped, ()),
+        (Stopping(NEW, None, None, 1.5), Spawned(7), 0.1, Stopping, (Effect.TERMINATE,)),
+    ],
+)
+def test_an_event_leads_on(
+    state: State, event: Event, now: float, to: type[State], effects: tuple[Effect, ...]
+) -> None:
+    after, asked = step(state, event, now)
+
+    assert (type(after), asked) == (to, effects)
+
+
+@pytest.mark.parametrize("state", [STARTING, READY, SILENT])
+def test_any_exit_that_was_not_asked_for_is_a_crash(state: State) -> None:
+    after, effects = step(state, replace(DIED, words="TypeError: no"), 1.0)
+
+    assert after == BackingOff(Ledger(0, 1, (1.0,), 1, "it died\nTypeError: no"), "it died", until=2.0)
+    assert effects == ()
+
+
+def test_the_trouble_of_a_crash_is_over_once_the_server_answers() -> None:
+    after, _ = step(replace(STARTING, ledger=crashed(1)), Answered(), 1.0)
+
+    assert after.ledger.trouble is None
+    assert after.ledger.crashes == 1
+
+
+def test_the_fifth_crash_within_the_window_is_the_last() -> None:
+    almost, _ = step(replace(STARTING, ledger=crashed(CRASHES_ALLOWED - 2)), DIED, CRASH_WINDOW - 1)
+    gave_up, _ = step(replace(STARTING, ledger=crashed(CRASHES_ALLOWED - 1)), DIED, CRASH_WINDOW - 1)
+    later, _ = step(replace(STARTING, ledger=crashed(CRASHES_ALLOWED - 1)), DIED, CRASH_WINDOW)
+
+    assert isinstance(almost, BackingOff)
+    assert isinstance(gave_up, Failed)
+    assert gave_up.why == "5 crashes within 10 minutes; the last: it died"
+    assert isinstance(later, BackingOff)
+
+
+@pytest.mark.parametrize("event", [FilesChanged("sources"), RestartAsked("asked")])
+def test_a_new_try_after_giving_up_has_a_new_budget(event: Event) -> None:
+    after, _ = step(Failed(crashed(5), "too often"), event, 1.0)
+
+    assert (after.ledger.recent, after.ledger.streak, after.ledger.crashes) == ((), 0, 5)
+
+
+def test_a_server_that_was_steady_is_tried_again_soon() -> None:
+    shaky, _ = step(replace(READY, ledger=crashed(3)), DIED, STEADY_SECONDS - 1)
+    steady, _ = step(replace(READY, ledger=crashed(3)), DIED, STEADY_SECONDS)
+
+    assert isinstance(shaky, BackingOff)
+    assert isinstance(steady, BackingOff)
+    assert shaky.until - (STEADY_SECONDS - 1) == 8.0
+    assert steady.until - STEADY_SECONDS == 1.0
+
+
+def test_a_busy_server_is_given_time_and_a_spinning_one_is_not() -> None:
+    state: State = SILENT
+    for now in range(1, int(BUSY_SECONDS) + 60):
+        state, effects = step(state, Silent(busy=True), float(now))
+        state, effects = step(state, Tick(), float(now))
+        if effects:
+            break
+
+    assert now == BUSY_SECONDS
+    assert isinstance(state, Ending)
+    assert state.crashed
+
+
+def test_an_old_look_at_the_disk_does_not_end_a_stop_before_its_launch() -> None:
+    stopping = Stopping(NEW, None, None, 1.5)
+
+    assert step(stopping, Checked(None), 0.1) == (stopping, ())
+
+
+def test_an_idle_silence_does_not_postpone_the_restart() -> None:
+    after, _ = step(SILENT, Silent(busy=False), HUNG_SECONDS - 1)
+
+    assert deadline(after) == HUNG_SECONDS
+
+
+def test_a_restart_that_is_asked_for_while_a_hung_server_ends_is_not_lost() -> None:
+    hung = Ending(crashed(5), 7, "hung", crashed=True, kill_at=1.0)
+
+    asked, _ = step(hung, RestartAsked("asked"), 0.5)
+    after, effects = step(asked, DIED, 0.6)
+
+    assert isinstance(after, Launching)
+    assert effects == (Effect.LAUNCH,)
+
+
+def test_a_server_that_survives_its_kill_is_killed_again_and_never_joined_by_a_second_one() -> None:
+    state: State = Ending(NEW, 7, "asked", crashed=False, kill_at=1.0)
+    for now in (1.0, 2.0, 3.0):
+        state, effects = step(state, Tick(), now)
+        assert effects == (Effect.KILL,)
+
+
+EVENTS: list[Callable[[float], Event]] = [
+    lambda chance: Checked(None if chance < 0.7 else "something is missing"),
+    lambda _: Silent(busy=True),
+    lambda _: Silent(busy=False),
+    lambda _: Answered(),
+    lambda chance: Exited("it died", chance),
+    lambda chance: LaunchFailed("it was not there", chance),
+    lambda chance: FilesChanged("restart" if chance < 0.3 else "config" if chance < 0.6 else "sources"),
+    lambda _: RestartAsked("asked"),
+    lambda _: Spawned(7),
+    lambda _: Tick(),
+]
+MOVE = st.tuples(
+    st.sampled_from(EVENTS),
+    st.floats(0, 1, exclude_max=True),
+    st.one_of(st.just(0.0), st.floats(0, 1), st.floats(0, CRASH_WINDOW)),
+)
+
+
+class World:
+    """What is really there, for the walks: a launch under way or a process, told to end or not."""
+
+    def __init__(self) -> None:
+        self.state: State = first(0.0)
+        self.now = 0.0
+        self.launching = False
+        self.processes = 0
+        self.told_at: float | None = None
+
+    def possible(self, event: Event) -> bool:
+        match event:
+            case Spawned() | LaunchFailed():
+                return self.launching
+            case Exited() | Answered() | Silent():
+                return self.processes > 0
+            case _:
+                return True
+
+    def take(self, event: Event) -> None:
+        before = self.state
+        if isinstance(event, Spawned):
+            self.launching, self.processes = False, self.processes + 1
+        elif isinstance(event, LaunchFailed):
+            self.launching = False
+        elif isinstance(event, Exited):
+            self.processes, self.told_at = 0, None
+        elif isinstance(event, Checked) and event.missing is not None:
+            self.launching = False
+        self.state, effects = step(before, event, self.now)
+        row = TABLE[type(before)][type(event)]
+        assert type(self.state) in (row.to if isinstance(row, Row) else {type(before)})
+        for effect in effects:
+            if effect is Effect.LAUNCH:
+                assert not self.launching, "a second launch beside the first"
+                assert self.processes == 0, "a second process beside the first"
+                self.launching = True
+            elif effect is Effect.TERMINATE:
+                self.told_at = self.now
+            elif effect is Effect.KILL:
+                self.told_at = None
+        self.check()
+
+    def check(self) -> None:
+        if self.told_at is not None and self.processes:
+            at = deadline(self.state)
+            assert at is not None
+            assert at <= self.told_at + GRACE_SECONDS, "told to end and never killed"
+        if isinstance(self.state, BackingOff):
+            assert self.state.until <= self.now + BACK_OFF_CAP
+            assert len(self.state.ledger.recent) < CRASHES_ALLOWED
+        if isinstance(self.state, Failed):
+            assert len([at for at in self.state.ledger.recent if self.now - at <= CRASH_WINDOW]) <= CRASHES_ALLOWED
+
+    def pass_time(self, seconds: float) -> None:
+        """Ticks come when they are due, as the supervisor's loop has it."""
+        until = self.now + seconds
+        for _ in range(2000):
+            at = deadline(self.state)
+            if at is None or at > until:
+                break
+            self.now = max(self.now, at)
+            self.take(Tick())
+        self.now = until
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(MOVE, max_size=40))
+def test_on_no_walk_are_there_two_processes_or_one_that_was_told_to_end_and_lives_on(
+    moves: list[tuple[Callable[[float], Event], float, float]],
+) -> None:
+    world = World()
+    for make, chance, pause in moves:
+        event = make(chance)
+        if world.possible(event):
+            world.take(event)
+        world.pass_time(pause)
+
+
+@settings(max_examples=300, deadline=None)
+@given(moves=st.lists(MOVE, max_size=25), launch_ends=st.booleans())
+def test_from_everywhere_a_stop_ends_in_time_whatever_the_process_does(
+    *, moves: list[tuple[Callable[[float], Event], float, float]], launch_ends: bool
+) -> None:
+    world = World()
+    for make, chance, pause in moves:
+        event = make(chance)
+        if world.possible(event):
+            world.take(event)
+        world.pass_time(pause)
+
+    world.take(StopAsked())
+    if world.launching and launch_ends:
+        world.take(Spawned(8))
+    world.pass_time(GRACE_SECONDS + 0.5)
+
+    assert isinstance(world.state, Stopped)
+    assert world.told_at is None, "a process was told to end, and not killed"
+
+
+@given(st.integers(1, CRASHES_ALLOWED - 1), st.floats(0, 1, exclude_max=True))
+def test_a_pause_lies_between_nothing_and_its_ceiling(crashes: int, chance: float) -> None:
+    after, _ = step(replace(STARTING, ledger=crashed(crashes - 1)), Exited("it died", chance), 1.0)
+
+    assert isinstance(after, BackingOff)
+    assert 0 <= after.until - 1.0 <= 2 ** (crashes - 1)

@@ -1,0 +1,73 @@
+"""What files mean to the dev server, and what it is given from the agent's environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.config import DEV_COMMAND
+from agent.devserver.environment import RUN_MARK, for_child
+from agent.devserver.rules import NEXT_PROGRAM, Meaning, meaning, missing
+
+NEXT = tuple(DEV_COMMAND.split())
+
+
+@pytest.mark.parametrize(
+    ("written", "deleted", "expected"),
+    [
+        ((), (), "sources"),
+        (("app/page.tsx", "package.json"), ("app/old.tsx",), "sources"),
+        (("next.config.ts",), (), "config"),
+        ((), ("next.config.mjs",), "config"),
+        (("docs/next.config.ts",), (), "sources"),
+        ((".env.local",), (), "sources"),
+        ((), (".env",), "restart"),
+        ((), (".env.development",), "restart"),
+        ((), ("app/.env",), "sources"),
+        (("next.config.ts",), (".env",), "restart"),
+    ],
+)
+def test_a_set_asks_for_what_next_does_not_heal_itself(
+    written: tuple[str, ...], deleted: tuple[str, ...], expected: Meaning
+) -> None:
+    assert meaning(written, deleted) == expected
+
+
+@pytest.mark.parametrize("folder", ["app", "pages", "src/app", "src/pages"])
+def test_next_may_start_once_its_package_its_program_and_a_route_folder_are_there(folder: str) -> None:
+    there = {"package.json", NEXT_PROGRAM, folder}
+
+    assert missing(NEXT, "/w", there.__contains__) is None
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [
+        ("package.json", "package.json is not in /w yet"),
+        (NEXT_PROGRAM, "node_modules/next is not installed in /w: run npm install there"),
+        ("app", "none of the folders app, pages, src/app, src/pages is in /w yet"),
+    ],
+)
+def test_what_is_missing_is_named_with_what_to_do(gone: str, words: str) -> None:
+    there = {"package.json", NEXT_PROGRAM, "app"} - {gone}
+
+    assert missing(NEXT, "/w", there.__contains__) == words
+
+
+def test_another_command_is_started_at_once() -> None:
+    assert missing(("vite", "--port", "3001"), "/w", lambda _: False) is None
+
+
+def test_the_child_gets_what_is_on_the_list_and_nothing_else() -> None:
+    passed = {"PATH": "/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "NODE_OPTIONS": "--max-old-space-size=512"}
+    kept = {
+        "API_KEY": "secret",
+        "APP_ID": "a",
+        "PORT": "3000",
+        "HOSTNAME": "box",
+        "NODE_ENV": "production",
+        "TERM": "xterm",
+        "SOME_ASSISTANT": "1",
+        RUN_MARK: "the run of an agent around this one",
+    }
+
+    assert for_child(passed | kept, "r1") == passed | {"NEXT_TELEMETRY_DISABLED": "1", RUN_MARK: "r1"}
