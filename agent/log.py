@@ -18,7 +18,7 @@ import structlog
 from agent.config import Secret
 
 HIDDEN = "[secret]"
-SHORTEST_HIDDEN = 8
+SHORTEST_HIDDEN = 6
 
 
 def configure(*, terminal: bool, secrets: Iterable[Secret] = ()) -> None:
@@ -57,10 +57,17 @@ def _strip(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMappin
 
 
 def _blank(value: object, texts: tuple[str, ...]) -> object:
-    if isinstance(value, str):
-        for text in texts:
-            value = value.replace(text, HIDDEN)
-    return value
+    match value:
+        case str():
+            for text in texts:
+                value = value.replace(text, HIDDEN)
+            return value
+        case list() | tuple():
+            return [_blank(item, texts) for item in value]
+        case dict():
+            return {key: _blank(item, texts) for key, item in value.items()}
+        case _:
+            return value
 
 
 def _json(event: Any, **_: Any) -> str:

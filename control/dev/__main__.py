@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import aiohttp
-
 from control.dev.programs import Ended, running
 from control.dev.terminal import Terminal
 from control.dev.workspace import ROOT, Place, Unusable, open_place
@@ -28,12 +26,10 @@ PORTS = {"control": 8080, "PORT": 3000, "DEV_PORT": 3001, "AGENT_PORT": 9090}
 SHOWN = "PORT"
 """The port of the address that is printed: the gateway's."""
 
-LOOK_SECONDS = 0.1
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     folder = _parser().parse_args(arguments).folder
-    terminal = Terminal()
+    terminal = Terminal(sys.stdout)
     try:
         terminal.doing("preparing the workspace")
         with open_place(folder) as place:
@@ -58,10 +54,12 @@ async def _run(folder: Path, place: Place, terminal: Terminal) -> int:
     status = 0
     try:
         async with control as the_control, agent as the_agent, asyncio.TaskGroup() as group:
+            from control.dev.announce import announce  # noqa: PLC0415 - 0.3 s that pass while the two start
+
             tasks = [
                 group.create_task(the_control.watch(), name="control"),
                 group.create_task(the_agent.watch(), name="agent"),
-                group.create_task(_announce(folder, ports, terminal), name="announce"),
+                group.create_task(announce(folder, ports[SHOWN], ports["AGENT_PORT"], terminal), name="announce"),
             ]
             await stop.wait()
             for task in tasks:
@@ -71,27 +69,6 @@ async def _run(folder: Path, place: Place, terminal: Terminal) -> int:
         terminal.say(str(ended.exceptions[0]))
         status = 1
     return status
-
-
-async def _announce(folder: Path, ports: dict[str, int], terminal: Terminal) -> None:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-        while (waits := await _waits_for(session, ports)) is not None:
-            terminal.doing(waits)
-            await asyncio.sleep(LOOK_SECONDS)
-    terminal.say(f"\n  {folder} is live after {terminal.elapsed:.1f} s, and follows every save:\n")
-    terminal.say(f"    http://localhost:{ports[SHOWN]}\n")
-    terminal.say(f"  agent: http://localhost:{ports['AGENT_PORT']}/status   to end it: Ctrl-C\n")
-
-
-async def _waits_for(session: aiohttp.ClientSession, ports: dict[str, int]) -> str | None:
-    """What the preview still needs, in the agent's own words; None when it can be looked at."""
-    with suppress(aiohttp.ClientError, TimeoutError, ValueError):
-        async with session.get(f"http://127.0.0.1:{ports['AGENT_PORT']}/readyz") as answer:
-            if answer.status == 200:
-                return None
-            missing = (await answer.json()).get("missing")
-            return str(missing[0]) if missing else "starting"
-    return "starting the agent"
 
 
 def _control(folder: Path, place: Place, ports: dict[str, int]) -> list[str]:

@@ -60,13 +60,17 @@ class Program:
 
     async def stop(self) -> None:
         self._signal(signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_SECONDS):
-                await self._read()
-                await self._process.wait()
+        await self._end_of_output(GRACE_SECONDS)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        await self._end_of_output(GRACE_SECONDS)
         await self._process.wait()
+
+    async def _end_of_output(self, seconds: float) -> None:
+        """Its output ends when the last process that holds it has ended, and not only the program itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._read()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TextIO
 
@@ -10,7 +9,7 @@ REMINDER_SECONDS = 15.0
 
 
 class Terminal:
-    def __init__(self, out: TextIO = sys.stdout) -> None:
+    def __init__(self, out: TextIO) -> None:
         self._out = out
         self._live = out.isatty()
         self._begun = time.monotonic()

@@ -1,0 +1,64 @@
+"""Renews the parts of the documents that are made from code: what stands between
+`<!-- generated:NAME -->` and `<!-- /generated:NAME -->`.
+
+tests/unit/test_documents.py fails where a document is behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from agent import config
+from agent.devserver import lifecycle
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+
+
+def environment() -> str:
+    rows = [
+        f"| `{row.name}` | {_default(row)} | {row.meaning[0].upper()}{row.meaning[1:]} |"
+        for row in config.TABLE
+        if not row.name.startswith("FLY_")
+    ]
+    return "\n".join(["| Variable | Default | Meaning |", "|---|---|---|", *rows])
+
+
+def _default(row: config.Setting) -> str:
+    if row.required:
+        return "**required**"
+    if row.name == "DEV_COMMAND":
+        return "Next's dev server"
+    return f"`{row.default}`" if row.default else "none"
+
+
+def states() -> str:
+    return f"```mermaid\n{lifecycle.mermaid()}\n```"
+
+
+PARTS: Mapping[str, Callable[[], str]] = {"environment": environment, "states": states}
+
+
+def renewed(text: str) -> str:
+    """`text` with every generated part made anew. A part that nobody makes is an error."""
+
+    def part(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}"
+
+    return re.sub(r"(<!-- generated:(\w+) -->)\n.*?(<!-- /generated:\2 -->)", part, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    for name in DOCUMENTS:
+        document = ROOT / name
+        text = document.read_text("utf-8")
+        new = renewed(text)
+        if new != text:
+            document.write_text(new, "utf-8")
+            print(f"renewed {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""What `scripts/dev` does before and beside the two programs it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import socket
+import sys
+from pathlib import Path
+from unittest.mock import Mock
+
+import psutil
+import pytest
+
+from control.dev import __main__ as dev
+from control.dev import workspace
+from control.dev.programs import Ended, running, worth_showing
+from control.dev.terminal import Terminal
+from control.dev.workspace import Place, Unusable, open_place
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty .preview/ and a template of three files, one of them a package's."""
+    template, packages = tmp_path / "template", tmp_path / "cache" / "modules" / "lock" / "node_modules"
+    (template / "app").mkdir(parents=True)
+    (template / "package-lock.json").write_text("{}")
+    (template / "app" / "page.tsx").write_text("waiting")
+    (packages / "next").mkdir(parents=True)
+    (packages / "next" / "package.json").write_text("{}")
+    (packages / ".package-lock.json").write_text("{}")
+    monkeypatch.setattr(workspace, "TEMPLATE", template)
+    monkeypatch.setattr(workspace, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(workspace, "_modules", lambda: packages)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "my app (new)"
+    place.mkdir()
+    return place
+
+
+class TestPlace:
+    def test_it_has_the_template_its_packages_and_a_key_that_only_the_owner_reads(
+        self, cache: Path, folder: Path
+    ) -> None:
+        with open_place(folder) as place:
+            assert (place.workspace / "app" / "page.tsx").read_text() == "waiting"
+            assert not (place.workspace / "node_modules").is_symlink()
+            assert (place.workspace / "node_modules" / "next" / "package.json").is_file()
+            assert len(place.key_file.read_text()) > 30
+            assert place.key_file.stat().st_mode & 0o777 == 0o600
+            assert place.app_id == "my-app-new"
+
+    def test_packages_are_shared_but_npms_own_record_is_not(self, cache: Path, folder: Path) -> None:
+        with open_place(folder) as place:
+            modules = place.workspace / "node_modules"
+            assert (modules / "next" / "package.json").stat().st_nlink == 2
+            assert (modules / ".package-lock.json").stat().st_nlink == 1
+
+    def test_where_links_are_impossible_packages_are_copied(
+        self, cache: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "link", Mock(side_effect=OSError(18, "Invalid cross-device link")))
+        with open_place(folder) as place:
+            assert (place.workspace / "node_modules" / "next" / "package.json").stat().st_nlink == 1
+
+    def test_a_second_start_finds_everything_as_it_was(self, cache: Path, folder: Path) -> None:
+        with open_place(folder) as place:
+            key = place.key_file.read_text()
+            (place.workspace / "app" / "page.tsx").write_text("the app's own")
+            (place.state / "manifest").write_text("it is there")
+        with open_place(folder) as place:
+            assert place.key_file.read_text() == key
+            assert (place.workspace / "app" / "page.tsx").read_text() == "the app's own"
+            assert (place.state / "manifest").is_file()
+
+    def test_a_changed_template_makes_workspace_and_state_anew(self, cache: Path, folder: Path) -> None:
+        with open_place(folder) as place:
+            (place.workspace / "app" / "old.tsx").touch()
+            (place.state / "manifest").touch()
+        (workspace.TEMPLATE / "app" / "page.tsx").write_text("waiting, more beautifully")
+        with open_place(folder) as place:
+            assert (place.workspace / "app" / "page.tsx").read_text() == "waiting, more beautifully"
+            assert not (place.workspace / "app" / "old.tsx").exists()
+            assert not list(place.state.iterdir())
+
+    def test_two_folders_of_one_name_do_not_share_a_place(self, cache: Path, tmp_path: Path) -> None:
+        homes = []
+        for parent in ("a", "b"):
+            (tmp_path / parent / "shop").mkdir(parents=True)
+            with open_place(tmp_path / parent / "shop") as place:
+                homes.append(place.home)
+        assert homes[0] != homes[1]
+
+    def test_a_folder_is_previewed_once_at_a_time(self, cache: Path, folder: Path) -> None:
+        with open_place(folder), pytest.raises(Unusable, match="already"), open_place(folder):
+            pass
+
+    def test_a_folder_that_is_not_there_is_said(
+        self, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert dev.main([str(tmp_path / "none")]) == 2
+        assert f"there is no folder {tmp_path / 'none'}" in capsys.readouterr().out
+
+
+class TestPorts:
+    def test_a_taken_port_is_replaced_by_a_free_one_and_none_comes_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            number = taken.getsockname()[1]
+            monkeypatch.setattr(dev, "PORTS", {"control": 0, "PORT": number, "DEV_PORT": number, "AGENT_PORT": 0})
+            ports = dev.free_ports()
+        assert number not in ports.values()
+        assert len(set(ports.values())) == 4
+
+    def test_the_agent_gets_its_settings_and_no_others_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("API_KEY", "of-another-backend")
+        monkeypatch.setenv("SLEEP_MODE", "suspend")
+        environ = dev._agent_environ(Place("shop", Path("/place")), {"control": 1, "PORT": 2, "DEV_PORT": 3})
+        assert "API_KEY" not in environ
+        assert (environ["SLEEP_MODE"], environ["API_URL"], environ["PORT"]) == ("off", "http://127.0.0.1:1", "2")
+
+
+class TestPrograms:
+    async def run(self, script: str, tmp_path: Path, said: list[str], stop: asyncio.Event | None = None) -> None:
+        command = (sys.executable, "-u", "-c", script)
+        async with (
+            asyncio.timeout(20),
+            running("agent", command, dict(os.environ), tmp_path / "log", said.append) as program,
+        ):
+            if stop is None:
+                await program.watch()
+            else:
+                await stop.wait()
+
+    async def test_its_output_goes_to_the_log_and_news_are_shown(self, tmp_path: Path) -> None:
+        said: list[str] = []
+        script = 'print(\'{"event": "x.y", "level": "info"}\'); print(\'Traceback\')'
+        with pytest.raises(Ended, match="ended with status 0"):
+            await self.run(script, tmp_path, said)
+        assert said == ["agent   Traceback"]
+        assert (tmp_path / "log").read_text().count("\n") == 2
+
+    async def test_one_that_ends_by_itself_is_an_error_with_its_last_words(self, tmp_path: Path) -> None:
+        with pytest.raises(Ended, match=r"status 3; its last words:\nno such thing"):
+            await self.run("print('no such thing'); raise SystemExit(3)", tmp_path, [])
+
+    async def test_nothing_of_it_is_left_even_if_it_does_not_want_to_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("control.dev.programs.GRACE_SECONDS", 0.3)
+        deaf = "import signal; signal.signal(15, signal.SIG_IGN);"
+        child = f"{deaf} import os, time; print(os.getpid()); time.sleep(60)"
+        script = f"{deaf} import subprocess, sys; subprocess.run([sys.executable, '-uc', {child!r}])"
+        said: list[str] = []
+        stop = asyncio.Event()
+
+        def show(line: str) -> None:
+            said.append(line)
+            stop.set()
+
+        async with (
+            asyncio.timeout(20),
+            running("agent", (sys.executable, "-c", script), {}, tmp_path / "log", show) as program,
+            asyncio.TaskGroup() as group,
+        ):
+            reading = group.create_task(program.watch())
+            await stop.wait()
+            reading.cancel()
+        pid = int(said[0].split()[1])
+        async with asyncio.timeout(5):
+            while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110 - not a child of ours
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('{"event": "sync.applied", "level": "info", "revision": 3, "timestamp": "…"}', "sync.applied revision=3"),
+        ('{"event": "dev_server.line", "level": "info", "text": "GET /"}', None),
+        ('{"event": "sync.failed", "level": "warning", "message": "401"}', "sync.failed message=401"),
+        ("Traceback (most recent call last):", "Traceback (most recent call last):"),
+        ("", None),
+        ("3", "3"),
+    ],
+)
+def test_news_are_shown_and_routine_is_not(line: str, shown: str | None) -> None:
+    assert worth_showing(line) == shown
+
+
+def test_without_a_terminal_a_wait_is_said_once_and_then_now_and_then() -> None:
+    out = io.StringIO()
+    terminal = Terminal(out)
+    for _ in range(50):
+        terminal.doing("starting the agent")
+    terminal.doing("compiling")
+    assert out.getvalue() == "starting the agent … 0 s\ncompiling … 0 s\n"
