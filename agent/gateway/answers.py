@@ -1,0 +1,61 @@
+"""The gateway's own answers, as bytes. Pure.
+
+None is ever stored, and none is HTML but the pages: a script that asked for data must not be handed a page to parse.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from http import HTTPStatus
+
+from agent.gateway.http1 import write_response
+
+RETRY_SECONDS = 2
+
+_EVERYWHERE = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
+_AGAIN = (b"Retry-After", b"%d" % RETRY_SECONDS)
+
+
+def text(status: int, sentence: str, *, wall: float, close: bool, bare: bool = False) -> bytes:
+    """A status with one line of text. `close`: the connection's last answer; `bare`: to HEAD, without the body."""
+    body = f"{sentence}\n".encode()
+    return _whole(status, b"text/plain; charset=utf-8", body, wall=wall, close=close, bare=bare)
+
+
+def page(body: bytes, policy: str, *, wall: float, close: bool, bare: bool = False) -> bytes:
+    """A page instead of the app: 503, so that nobody takes it for the app itself."""
+    extra = ((b"Content-Security-Policy", policy.encode()), (b"Referrer-Policy", b"same-origin"))
+    return _whole(503, b"text/html; charset=utf-8", body, wall=wall, close=close, bare=bare, extra=extra)
+
+
+def stream(*, wall: float, to_opaque: bool) -> bytes:
+    """The head of a stream of events; it ends with the connection. `to_opaque`: the page asking is in a sandboxed
+    iframe, where its own server counts as a stranger.
+    """
+    fields = [(b"Content-Type", b"text/event-stream"), (b"Connection", b"close"), (b"X-Accel-Buffering", b"no")]
+    if to_opaque:
+        fields.append((b"Access-Control-Allow-Origin", b"null"))
+    return write_response(200, b"OK", (_date(wall), *fields, *_EVERYWHERE))
+
+
+def _whole(
+    status: int,
+    kind: bytes,
+    body: bytes,
+    *,
+    wall: float,
+    close: bool,
+    bare: bool,
+    extra: tuple[tuple[bytes, bytes], ...] = (),
+) -> bytes:
+    fields = [_date(wall), (b"Content-Type", kind), (b"Content-Length", b"%d" % len(body)), *_EVERYWHERE, *extra]
+    if status == 503:
+        fields.append(_AGAIN)
+    if close:
+        fields.append((b"Connection", b"close"))
+    head = write_response(status, HTTPStatus(status).phrase.encode(), fields)
+    return head if bare else head + body
+
+
+def _date(wall: float) -> tuple[bytes, bytes]:
+    return b"Date", formatdate(wall, usegmt=True).encode()

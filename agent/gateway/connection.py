@@ -1,0 +1,272 @@
+"""One browser's connection: reads its requests one after the other and has each one answered.
+
+Invariants: while a request is being answered, the browser's leaving cancels the task that does it. A request that
+cannot be read ends the connection, because nobody knows where the next one begins. Every wait has an end: for a head,
+for a dev server on its way back, for an answer.
+
+What must not live here: what is done about a request (routing.py), how it is carried out (proxy.py, sockets.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+import structlog
+
+from agent.clock import Clock
+from agent.gateway import answers, streams
+from agent.gateway.classes import AWAKE, classify
+from agent.gateway.headers import Way
+from agent.gateway.http1 import NOTHING, BadMessage, RequestHead, parse_request, tokens
+from agent.gateway.pages.render import render
+from agent.gateway.pages.view import view
+from agent.gateway.proxy import Broken, Exchange, forward, read_head
+from agent.gateway.routing import (
+    Decision,
+    FailedPage,
+    Forward,
+    Hold,
+    Own,
+    Request,
+    Unavailable,
+    WaitPage,
+    decide,
+)
+from agent.gateway.sockets import open_socket
+from agent.gateway.streams import Logs
+from agent.gateway.upstream import NotThere, Upstream
+from agent.gateway.warm import warm
+from agent.gateway.wire import Vanished, Wire
+from agent.status import Board, Snapshot
+
+log = structlog.get_logger()
+
+HEAD_SECONDS = 15.0
+"""For a whole head, from the first byte or from the connection's start: a browser needs milliseconds."""
+IDLE_SECONDS = 75.0
+HOLD_SECONDS = 10.0
+"""How long a request waits for a dev server that is on its way back; a changed next.config takes it about 1.5 s."""
+HOLD_STEP_SECONDS = 0.1
+TRIES = 3
+LINGER_SECONDS = 1.0
+"""How long the rest of a refused request is thrown away: closing at once would destroy the refusal on its way."""
+SOCKETS_MOST = 256
+
+
+@dataclass(slots=True)
+class Front:
+    """What all connections share. `on_activity` gets a class and a method with its path."""
+
+    board: Board
+    logs: Logs
+    clock: Clock
+    upstream: Upstream
+    dev_port: int
+    on_activity: Callable[[str, str], None]
+    began: float
+    """When the wait for the very first page began, by the monotonic clock."""
+    sockets: int = 0
+
+    def waited(self, since: float) -> float:
+        """Seconds a person has been waiting: from the machine's start, or from `since` once the app was ready."""
+        first = self.board.snapshot.dev_server.ready_at is None
+        return self.clock.monotonic() - (self.began if first else since)
+
+
+class Connection:
+    def __init__(self, client: Wire, front: Front) -> None:
+        self._client = client
+        self._front = front
+
+    async def serve(self) -> None:
+        """Answer requests until one side has had enough."""
+        task = asyncio.current_task()
+
+        def leave() -> None:
+            if task is not None:
+                task.cancel()
+
+        patience = HEAD_SECONDS
+        try:
+            while (head := await self._next(patience)) is not None:
+                self._client.on_end = leave
+                if self._client.ended or not await self._answer(head):
+                    break
+                self._client.on_end = None
+                patience = IDLE_SECONDS
+        except Vanished:
+            self._client.abort()
+        finally:
+            self._client.on_end = None
+            self._client.close()
+
+    async def _next(self, patience: float) -> RequestHead | None:
+        client = self._client
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    while client.buffer.startswith(b"\r\n"):  # RFC 9112, 2.2: an empty line before a request is noise
+                        del client.buffer[:2]
+                    if len(client.buffer) > 1:
+                        break
+                    if not await client.fill():
+                        return None
+            async with asyncio.timeout(HEAD_SECONDS):
+                raw = await read_head(client)
+            return None if raw is None else parse_request(raw)
+        except BadMessage as error:
+            await self._refuse(error.status, str(error))
+        except TimeoutError:
+            if client.buffer:
+                await self._refuse(408, "the header took too long")
+        return None
+
+    async def _answer(self, head: RequestHead) -> bool:
+        """True when the connection can take another request."""
+        request = _request(head)
+        close = head.version == "1.0" or b"close" in tokens(head.fields, b"connection")
+        way = Way(self._client.peer, internal=request.internal, upgrade=request.upgrade)
+        exchange = Exchange(self._client, head, way, self._front.dev_port, close)
+        decision = decide(request, self._front.board.snapshot)
+        activity = classify(request)
+        if activity in AWAKE:
+            self._front.on_activity(activity, f"{request.method} {request.path}")
+        since, tries = self._front.clock.monotonic(), 0
+        until: float | None = None
+        while isinstance(decision, Forward | Hold):
+            seen = self._front.board.snapshot
+            if isinstance(decision, Forward):
+                try:
+                    return await self._forward(request, exchange)
+                except Broken as error:
+                    tries += 1
+                    if not error.again or tries >= TRIES:
+                        return await self._bad_gateway(request, head, error)
+                except NotThere:
+                    pass  # nothing was sent: it waits like a held one
+            # The wait counts from the moment the dev server was missed: before that it may have worked for minutes.
+            now = self._front.clock.monotonic()
+            until = until or now + HOLD_SECONDS
+            if now >= until:
+                decision = WaitPage() if request.navigation else Unavailable("the preview is starting again")
+                break
+            await self._news(seen)
+            decision = decide(request, self._front.board.snapshot)
+        return await self._instead(decision, request, head, close=close, since=since)
+
+    async def _forward(self, request: Request, exchange: Exchange) -> bool:
+        front = self._front
+        try:
+            if not request.upgrade:
+                keep = await forward(exchange, front.upstream)
+                if not keep and exchange.head.body != NOTHING:
+                    await self._linger()
+                return keep
+            if front.sockets >= SOCKETS_MOST:
+                return await self._say(503, "too many open sockets", exchange.head)
+            front.sockets += 1
+            try:
+                return await open_socket(exchange, front.upstream)
+            finally:
+                front.sockets -= 1
+        except (Vanished, BadMessage) as error:
+            log.info("gateway.cut_off", path=request.path, reason=str(error))
+            self._client.abort()
+            return False
+
+    async def _news(self, seen: Snapshot) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HOLD_STEP_SECONDS):
+                await self._front.board.newer(seen)
+
+    async def _instead(
+        self, decision: Decision, request: Request, head: RequestHead, *, close: bool, since: float
+    ) -> bool:
+        match decision:
+            case WaitPage() | FailedPage():
+                return await self._page(head, close=close, since=since)
+            case Unavailable(reason):
+                return await self._say(503, reason, head, close=close)
+            case Own(endpoint):
+                await self._stream(endpoint, request, since)
+                return False
+            case _:
+                return await self._say(404, "there is nothing here", head, close=close)
+
+    async def _page(self, head: RequestHead, *, close: bool, since: float) -> bool:
+        front = self._front
+        shown = view(front.board.snapshot, front.logs.lines())
+        if shown.kind == "ready":  # it is held to be, and did not answer all the same
+            waking = "The dev server does not answer at the moment. This page turns into your app when it does."
+            shown = dataclasses.replace(shown, kind="waking", title="Waking up your preview", sentence=waking)
+        page = render(shown, elapsed=front.waited(since))
+        close, bare = close or head.body != NOTHING, head.method == "HEAD"
+        data = answers.page(page.body, page.policy, wall=front.clock.wall(), close=close, bare=bare)
+        return await self._write(data, close=close)
+
+    async def _stream(self, endpoint: str, request: Request, since: float) -> None:
+        front = self._front
+        opaque = request.headers.get("origin") == "null"
+        self._client.write(answers.stream(wall=front.clock.wall(), to_opaque=opaque))
+        if endpoint == "log":
+            await streams.output(self._client, front.logs)
+            return
+        target = parse_qs(urlsplit(request.target).query).get("path", ["/"])[0]
+        host = request.headers.get("host", "localhost")
+        await streams.views(
+            self._client,
+            front.board,
+            front.logs,
+            waited=lambda: front.waited(since),
+            warm=lambda: warm(front.upstream, target, host=host, peer=self._client.peer),
+        )
+
+    async def _bad_gateway(self, request: Request, head: RequestHead, error: Broken) -> bool:
+        log.warning("gateway.no_answer", path=request.path, reason=str(error))
+        return await self._say(504 if error.late else 502, f"the dev server failed: {error}", head, close=True)
+
+    async def _say(self, status: int, sentence: str, head: RequestHead, *, close: bool = True) -> bool:
+        close = close or head.body != NOTHING
+        wall, bare = self._front.clock.wall(), head.method == "HEAD"
+        return await self._write(answers.text(status, sentence, wall=wall, close=close, bare=bare), close=close)
+
+    async def _refuse(self, status: int, sentence: str) -> None:
+        await self._write(answers.text(status, sentence, wall=self._front.clock.wall(), close=True), close=True)
+
+    async def _write(self, data: bytes, *, close: bool) -> bool:
+        self._client.write(data)
+        await self._client.drain()
+        if close:
+            await self._linger()
+        return not close
+
+    async def _linger(self) -> None:
+        client = self._client
+        client.on_end = None
+        client.finish()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                client.buffer.clear()
+                while await client.fill():
+                    client.buffer.clear()
+
+
+def _request(head: RequestHead) -> Request:
+    headers: dict[str, str] = {}
+    for key, raw in head.fields:
+        name, value = key.decode().lower(), raw.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    # A protocol other than WebSocket (h2c, asked for by curl) may be left unanswered: RFC 9110, 7.8.
+    upgrade = (
+        head.method == "GET"
+        and head.version == "1.1"
+        and head.body == NOTHING
+        and b"upgrade" in tokens(head.fields, b"connection")
+        and b"websocket" in tokens(head.fields, b"upgrade")
+    )
+    return Request(head.method, head.target, headers, upgrade)

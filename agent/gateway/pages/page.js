@@ -1,0 +1,116 @@
+// Keeps the page true and replaces it by the app. It never wakes a machine that went to sleep on its own: after the
+// server has said "gone", and while nobody looks at the page, it is silent.
+(() => {
+  "use strict";
+  const LOG_LINES = 500;
+  const at = (id) => document.getElementById(id);
+  const first = JSON.parse(at("view").textContent);
+  const kind = document.body.dataset.kind;
+  const wake = at("wake");
+  let started = performance.now() - first.elapsed * 1000;
+  let ticking = true;
+  let gone = false;
+  let stream = null;
+  let log = null;
+  let failures = 0;
+  let retry = 0;
+
+  // The address stays as it is: path, query and hash. A reload keeps all three.
+  function reload() {
+    if (log) log.close();
+    if (stream) stream.close();
+    location.reload();
+  }
+
+  function show(view) {
+    if (view.kind === "ready") {
+      document.title = at("title").textContent = view.title;
+      at("sentence").textContent = view.sentence;
+      for (const row of document.querySelectorAll("li")) row.dataset.state = "done";
+      return reload();
+    }
+    if (view.kind !== kind) return reload();
+    document.title = at("title").textContent = view.title;
+    at("sentence").textContent = view.sentence;
+    for (const step of view.steps) {
+      const row = at(step.name);
+      row.dataset.state = step.state;
+      row.querySelector(".detail").textContent = step.detail;
+    }
+    if (kind === "failed") {
+      at("proof").textContent = view.proof.join("\n");
+      at("proof").hidden = !view.proof.length;
+    }
+    started = performance.now() - view.elapsed * 1000;
+  }
+
+  function tick() {
+    const place = at("elapsed");
+    if (!place || !ticking) return;
+    const seconds = Math.max(0, Math.floor((performance.now() - started) / 1000));
+    place.textContent = seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  }
+
+  function rest(title, sentence) {
+    ticking = false;
+    document.title = at("title").textContent = title;
+    at("sentence").textContent = sentence;
+    for (const row of document.querySelectorAll("li")) row.dataset.state = "waiting";
+    wake.hidden = false;
+  }
+
+  function listen() {
+    clearTimeout(retry);
+    if (stream) stream.close();
+    stream = new EventSource("/__preview/events?path=" + encodeURIComponent(location.pathname + location.search));
+    stream.addEventListener("view", (event) => {
+      failures = 0;
+      wake.hidden = true;
+      show(JSON.parse(event.data));
+    });
+    stream.addEventListener("gone", () => {
+      gone = true;
+      stream.close();
+      rest("Your preview went to sleep", "It wakes up when you need it.");
+    });
+    stream.onerror = () => {
+      stream.close();
+      if (gone) return;
+      failures += 1;
+      if (failures > 8) return rest("Your preview does not answer", "The machine cannot be reached at the moment.");
+      if (!document.hidden) retry = setTimeout(listen, Math.min(4000, 250 * 2 ** failures));
+    };
+  }
+
+  wake.addEventListener("click", reload);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    if (gone) return reload();
+    if (!stream || stream.readyState === EventSource.CLOSED) {
+      failures = 0;
+      listen();
+    }
+  });
+
+  at("log").addEventListener("toggle", () => {
+    const box = at("log").querySelector("pre");
+    if (log) log.close();
+    log = null;
+    if (!at("log").open) return;
+    const lines = [];
+    box.textContent = "";
+    log = new EventSource("/__preview/log");
+    log.onmessage = (event) => {
+      lines.push(...JSON.parse(event.data));
+      lines.splice(0, lines.length - LOG_LINES);
+      const below = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+      box.textContent = lines.length ? lines.join("\n") : "Nothing was printed yet.";
+      if (below) box.scrollTop = box.scrollHeight;
+    };
+    log.onerror = () => log && log.close();
+  });
+
+  setInterval(tick, 250);
+  tick();
+  listen();
+})();

@@ -1,0 +1,151 @@
+"""The public port (contract, PORT): listens, has every connection served, and takes leave of all of them.
+
+Invariants: no connection's fault reaches another, or the rest of the agent. After `stop` returned there is no task,
+no socket and no timer left of what `start` began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from agent.clock import Clock
+from agent.errors import ConfigError, Occupied
+from agent.gateway import answers
+from agent.gateway.connection import Connection, Front
+from agent.gateway.streams import Logs
+from agent.gateway.upstream import Upstream
+from agent.gateway.wire import Wire
+from agent.status import Board
+
+log = structlog.get_logger()
+
+CONNECTIONS_MOST = 512
+"""With as many towards the dev server they stay below the 1,024 files that a process may usually open."""
+BACKLOG = 512
+FAREWELL_SECONDS = 0.3
+"""How long what was written last may take to leave before the connections are cut."""
+EVERYWHERE = "0.0.0.0"  # noqa: S104  being reachable from outside is what this port is for
+
+
+class Gateway:
+    """`start` and `stop` are called by one and the same task, which owns everything that runs in between."""
+
+    def __init__(
+        self,
+        *,
+        board: Board,
+        logs: Logs,
+        dev_port: int,
+        clock: Clock,
+        on_activity: Callable[[str, str], None],
+    ) -> None:
+        """`on_activity` is called once for each request that shows that somebody is there, with its class
+        (classes.AWAKE) and its method and path; for sockets of HMR, for assets and for probes it is not.
+        """
+        self._board = board
+        self._logs = logs
+        self._dev_port = dev_port
+        self._clock = clock
+        self._on_activity = on_activity
+        self._listeners: list[asyncio.Server] = []
+        self._group: asyncio.TaskGroup | None = None
+        self._front: Front | None = None
+        self._serving: dict[Wire, asyncio.Task[None]] = {}
+        self._open: set[Wire] = set()
+        self._none_open = asyncio.Event()
+        self._began = clock.monotonic()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on: what `start` was given, or what the system chose for 0."""
+        if not self._listeners:
+            raise RuntimeError("Gateway.port is known between start() and stop()")
+        number: int = self._listeners[0].sockets[0].getsockname()[1]
+        return number
+
+    async def start(self, port: int, host: str = EVERYWHERE) -> None:
+        """Listen, or raise ConfigError (Occupied where another process has the port) with nothing left open.
+
+        Where `host` is everywhere, IPv6 is listened on as well if the machine has it.
+        """
+        self._front = Front(
+            board=self._board,
+            logs=self._logs,
+            clock=self._clock,
+            upstream=Upstream(self._dev_port),
+            dev_port=self._dev_port,
+            on_activity=self._on_activity,
+            began=self._began,
+        )
+        self._group = await asyncio.TaskGroup().__aenter__()
+        try:
+            self._listeners.append(await self._listen(host, port))
+        except OSError as error:
+            await self.stop()
+            raise _unusable(port, error) from error
+        if host == EVERYWHERE:
+            with suppress(OSError):
+                self._listeners.append(await self._listen("::", self.port))
+        log.info("gateway.listening", port=self.port, dev_port=self._dev_port)
+
+    async def stop(self) -> None:
+        """Close everything within half a second: streams end, WebSockets are told 1001. Twice is as good as once."""
+        group, self._group = self._group, None
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for task in self._serving.values():
+            task.cancel()
+        if group is not None:
+            await group.__aexit__(None, None, None)
+        if self._front is not None:
+            self._front.upstream.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                while self._open:
+                    self._none_open.clear()
+                    await self._none_open.wait()
+        for wire in tuple(self._open):
+            wire.abort()
+        await asyncio.sleep(0)  # the loop closes an aborted socket in its next round
+
+    async def _listen(self, host: str, port: int) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lambda: Wire(self._connected, self._lost), host, port, backlog=BACKLOG)
+
+    def _connected(self, client: Wire) -> None:
+        self._open.add(client)
+        if self._group is None or self._front is None:
+            client.abort()
+        elif len(self._serving) >= CONNECTIONS_MOST:
+            client.write(answers.text(503, "too many connections", wall=self._clock.wall(), close=True))
+            client.close()
+        else:
+            self._serving[client] = self._group.create_task(self._serve(client, self._front))
+
+    def _lost(self, client: Wire) -> None:
+        self._open.discard(client)
+        if not self._open:
+            self._none_open.set()
+
+    async def _serve(self, client: Wire, front: Front) -> None:
+        try:
+            await Connection(client, front).serve()
+        except Exception:  # one connection's defect must not end the group, and with it the agent
+            log.exception("gateway.defect", peer=client.peer)
+            client.abort()
+        finally:
+            self._serving.pop(client, None)
+
+
+def _unusable(port: int, error: OSError) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return Occupied(f"PORT {port} is taken: stop what holds it, or set another PORT")
+    if error.errno == errno.EACCES:
+        return ConfigError(f"PORT {port} is not ours to listen on: set PORT to a port from 1024 up")
+    return ConfigError(f"PORT {port} cannot be listened on: {error.strerror or error}")
