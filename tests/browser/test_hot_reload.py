@@ -121,7 +121,19 @@ async def _opened(running: Stack, browser: Browser, put: Put) -> AsyncIterator[L
     await page.close()
 
 
-async def test_every_edit_is_seen_without_a_reload_and_the_counter_survives(loop: Loop) -> None:
+async def test_the_page_follows_whatever_changes_at_the_backend(loop: Loop) -> None:
+    """One story for each form, because a dev server's start costs more than all of it."""
+    await every_edit_is_seen_without_a_reload(loop)
+    await a_batch_never_shows_a_broken_state(loop)
+    await loop.sees("#n", "1")
+    assert await loop.overlays() == 0
+
+    await a_syntax_error_is_shown_and_reported_until_it_is_mended(loop)
+    await a_route_and_an_image_come_and_a_route_goes(loop)
+    await loop.sees("#n", "1")
+
+
+async def every_edit_is_seen_without_a_reload(loop: Loop) -> None:
     edits = EDITS if "wait" in (await loop.stack.status())["sync"]["backend"] else EDITS // 3
     for number in range(1, edits + 1):
         if number % 2:
@@ -130,20 +142,19 @@ async def test_every_edit_is_seen_without_a_reload_and_the_counter_survives(loop
         else:
             await loop.change({"components/Server.tsx": server_tsx(f"server-{number}")})
             await loop.sees("#server", f"server-{number}")
-    await loop.sees("#n", "1")
 
-    # An importer and ten files that it imports arrive as one change: no broken state in between is ever shown.
+
+async def a_batch_never_shows_a_broken_state(loop: Loop) -> None:
+    """An importer and the ten files that it imports, as one change."""
     parts = {f"components/parts/Part{i}.tsx": f"export const Part{i} = () => <u>part {i}</u>;\n" for i in range(10)}
     imports = "".join(f'import {{ Part{i} }} from "@/components/parts/Part{i}";\n' for i in range(10))
     body = "".join(f"<Part{i} />" for i in range(10))
     importer = f'{imports}export function Server() {{ return <h1 id="server">{body}</h1>; }}\n'
     await loop.change({"components/Server.tsx": importer, **parts})
     await loop.sees("#server", "".join(f"part {i}" for i in range(10)))
-    await loop.sees("#n", "1")
-    assert await loop.overlays() == 0
 
 
-async def test_a_syntax_error_is_shown_and_reported_until_it_is_mended(loop: Loop) -> None:
+async def a_syntax_error_is_shown_and_reported_until_it_is_mended(loop: Loop) -> None:
     await loop.change({"components/Server.tsx": 'export function Server() { return <h1 id="server">broken }\n'})
     await loop.page.wait_for_function("window.overlays > 0", timeout=SEEN_MS)
     status = await loop.stack.until(lambda status: bool(status["problems"]))
@@ -154,6 +165,28 @@ async def test_a_syntax_error_is_shown_and_reported_until_it_is_mended(loop: Loo
     await loop.change({"components/Server.tsx": server_tsx("mended")})
     await loop.sees("#server", "mended")
     await loop.stack.until(lambda status: not status["problems"])
+
+
+async def a_route_and_an_image_come_and_a_route_goes(loop: Loop) -> None:
+    await loop.change(
+        {"app/about/page.tsx": "export default () => <p id='about'>about us</p>;\n", "public/dot.png": PNG}
+    )
+    await asyncio.wait_for(_answers(loop, "/about", 200), 60)
+    async with loop.stack.session.get(f"{loop.stack.url}/dot.png") as image:
+        assert (image.status, await image.read()) == (200, PNG)
+
+    await loop.change({}, ("app/about/page.tsx",))
+    await asyncio.wait_for(_answers(loop, "/about", 404), 60)
+    assert not (loop.stack.workspace / "app" / "about").exists()
+
+
+async def _answers(loop: Loop, path: str, status: int) -> None:
+    while True:
+        async with loop.stack.session.get(loop.stack.url + path) as answer:
+            await answer.read()
+            if answer.status == status:
+                return
+        await asyncio.sleep(0.1)  # a route that is not there yet has no event
 
 
 async def test_the_page_stays_up_while_the_backend_fails_and_follows_when_it_is_back(
@@ -212,26 +245,3 @@ async def test_the_page_stays_up_while_the_backend_is_gone_and_follows_when_it_i
 def _code(status: dict[str, Any]) -> str | None:
     failure = status["sync"]["failure"]
     return failure["code"] if failure else None
-
-
-async def test_a_deleted_route_is_gone_and_a_binary_image_is_shown(loop: Loop) -> None:
-    await loop.change(
-        {"app/about/page.tsx": "export default () => <p id='about'>about us</p>;\n", "public/dot.png": PNG}
-    )
-    await asyncio.wait_for(_answers(loop, "/about", 200), 60)
-    async with loop.stack.session.get(f"{loop.stack.url}/dot.png") as image:
-        assert (image.status, await image.read()) == (200, PNG)
-
-    await loop.change({}, ("app/about/page.tsx",))
-    await asyncio.wait_for(_answers(loop, "/about", 404), 60)
-    assert not (loop.stack.workspace / "app" / "about").exists()
-    await loop.sees("#n", "1")
-
-
-async def _answers(loop: Loop, path: str, status: int) -> None:
-    while True:
-        async with loop.stack.session.get(loop.stack.url + path) as answer:
-            await answer.read()
-            if answer.status == status:
-                return
-        await asyncio.sleep(0.1)  # a route that is not there yet has no event

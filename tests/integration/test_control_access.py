@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -134,7 +135,7 @@ async def test_a_put_that_breaks_off_changes_nothing(demo: Plane) -> None:
 
 async def report(demo: Plane, body: Any) -> Answer:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return await demo.ask("POST", demo.app + "/activity", data=data)
+    return await demo.ask("POST", demo.app + "/activity", data=io.BytesIO(data))
 
 
 async def test_the_newest_report_of_each_machine_is_kept_unknown_keys_and_all(demo: Plane) -> None:
