@@ -19,6 +19,8 @@ from typing import NoReturn
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from control.dev.workspace import link_or_copy
+
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "runtime" / "next-template"
 CHROMIUM_FLAGS = (
@@ -57,14 +59,6 @@ def template_modules() -> Path:
     return modules
 
 
-def _link(source: str, target: str) -> None:
-    # npm replaces every file but this one, which it writes in place: a link would change the shared packages' own.
-    if source.endswith("/.package-lock.json"):
-        shutil.copy2(source, target)
-    else:
-        os.link(source, target)
-
-
 @pytest.fixture
 def workspace(template_modules: Path) -> Iterator[WorkspaceFactory]:
     """A factory of Next.js projects: `workspace(*overlays)` is a new folder with the template, its packages (hard
@@ -79,7 +73,7 @@ def workspace(template_modules: Path) -> Iterator[WorkspaceFactory]:
         made += 1
         place = home / str(made)
         shutil.copytree(TEMPLATE, place, ignore=shutil.ignore_patterns("node_modules", ".next", "next-env.d.ts"))
-        shutil.copytree(template_modules, place / "node_modules", copy_function=_link, symlinks=True)
+        shutil.copytree(template_modules, place / "node_modules", copy_function=link_or_copy, symlinks=True)
         for overlay in overlays:
             shutil.copytree(overlay, place, dirs_exist_ok=True)
         return place
