@@ -296,7 +296,7 @@ class Supervisor:
         sampler = Sampler(child.pid)
         count = 0
         while True:
-            self._sample = await self._take(sampler, with_pss=count % PSS_EVERY == 0)
+            self._sample = await self._take(sampler, with_pss=count % PSS_EVERY == 1)  # not of a newborn
             self._tell()
             count += 1
             await _pause(SAMPLE_EVERY, self._measure_now)

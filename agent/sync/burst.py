@@ -9,16 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.sync.manifest import Manifest, Record, Step
+from agent.sync.paths import overlapping
 from agent.sync.stage import Stage
 from agent.sync.tree import Obstacle, Tree
 
 
 class Burst:
     """`records`: path → what the file is now. `written`, `removed`: the paths in the order they were done.
-    `notes`: (path, the end of a sentence) for its owner. `complete`: False when a step may go through later.
+    `notes`: (path, the end of a sentence) for its owner. `unfinished`: the first of them that may go through later.
     """
 
-    def __init__(self, tree: Tree, stage: Stage, manifest: Manifest, aside: Path) -> None:
+    def __init__(self, steps: tuple[Step, ...], tree: Tree, stage: Stage, manifest: Manifest, aside: Path) -> None:
+        self._arriving = frozenset(step.path for step in steps if step.kind == "put")
         self._tree = tree
         self._stage = stage
         self._manifest = manifest
@@ -27,9 +29,10 @@ class Burst:
         self.written: list[str] = []
         self.removed: list[str] = []
         self.notes: list[tuple[str, str]] = []
-        self.complete = True
+        self.unfinished: tuple[str, str] | None = None
 
     def do(self, step: Step) -> None:
+        """Never raises an OSError: a burst goes on to its end, and what was done of it is known."""
         try:
             match step.kind:
                 case "folder":
@@ -39,8 +42,9 @@ class Burst:
                 case "remove":
                     self._remove(step)
         except Obstacle as obstacle:
-            self.notes.append((step.path, str(obstacle)))
-            self.complete = self.complete and not obstacle.passing
+            self._stopped(step.path, str(obstacle), passing=obstacle.passing)
+        except OSError as error:
+            self._stopped(step.path, f"could not be written: {error.strerror or error}", passing=True)
 
     def _put(self, step: Step) -> None:
         try:
@@ -62,7 +66,13 @@ class Burst:
         known = self._manifest.files.get(step.path)
         note = self._tree.remove(step.path, known=known, aside=self._aside)
         self.removed.append(step.path)
-        self._note(step.path, note)
+        if step.path not in overlapping({step.path} | self._arriving if note else ()):
+            self._note(step.path, note)  # else it is this burst's own that stands there, from before it was cut short
+
+    def _stopped(self, path: str, why: str, *, passing: bool) -> None:
+        self.notes.append((path, why))
+        if passing and self.unfinished is None:
+            self.unfinished = (path, why)
 
     def _note(self, path: str, note: str | None) -> None:
         if note is not None:

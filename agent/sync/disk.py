@@ -10,13 +10,16 @@ whatever becomes of the task that waits for it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 from agent.errors import ConfigError, DiskError
 from agent.sync.burst import Burst
@@ -35,13 +38,13 @@ _CHUNK = 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a burst did. `notes`: (path, the end of a sentence) for each path that its owner should know of.
-    `complete` is False when something that may go through later did not: the set is to be asked for again, whole.
+    `unfinished` is the first of them that may go through later: then the set is to be asked for again, whole.
     """
 
     written: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
-    complete: bool = True
+    unfinished: tuple[str, str] | None = None
 
 
 class Disk:
@@ -66,6 +69,9 @@ class Disk:
         Raises ConfigError for a workspace or state folder that cannot serve; it says what to do about it.
         """
         try:
+            for own in (self._state_dir / "staging", self._conflicts):
+                if self._workspace.is_relative_to(own):
+                    raise ConfigError(f"WORKSPACE is {str(self._workspace)!r} (it takes a folder outside of {own})")
             self._workspace.mkdir(parents=True, exist_ok=True)
             self._stage = Stage(self._state_dir / "staging")
             if self._workspace.stat().st_dev != self._state_dir.stat().st_dev:
@@ -81,14 +87,21 @@ class Disk:
                 f"STATE_DIR is {str(self._state_dir)!r} (it takes a folder of its own for each app;"
                 f" this one belongs to {shown(str(owner))!r})"
             ) from None
-        with _state_errors(self._state_dir):
-            outcome = Outcome()
-            if self.manifest.intent is not None:
-                for step in self.manifest.intent.steps:
-                    if step.kind == "put":
-                        self.stage.drop_unless(step.name, step.sha256)
-                outcome = self._burst(self.manifest.intent)
-            self.stage.clear()
+        try:
+            with self._state_errors():
+                return self._finish()
+        except DiskError as error:
+            self.manifest.etag, self.manifest.complete = None, False
+            return Outcome(unfinished=("the last set", f"could not be finished: {error}"))
+
+    def _finish(self) -> Outcome:
+        outcome = Outcome()
+        if self.manifest.intent is not None:
+            for step in self.manifest.intent.steps:
+                if step.kind == "put":
+                    self.stage.drop_unless(step.name, step.sha256)
+            outcome = self._burst(self.manifest.intent)
+        self.stage.clear()
         return outcome
 
     def stale(self, *, read: bool) -> frozenset[str]:
@@ -105,16 +118,22 @@ class Disk:
 
     def keep(self, sha256: str, data: bytes) -> None:
         """Stage `data`, whose hash was checked."""
-        with _state_errors(self._state_dir):
+        if self.stage.has(sha256):
+            return
+        with self._state_errors():
             self.stage.add(sha256, data)
 
     def receive(self, sha256: str) -> Receiver:
-        with _state_errors(self._state_dir):
-            return self.stage.receive(sha256)
+        """Bytes that come in pieces: `feed` them, `finish`, and `abandon` the receiver in any case. Does not block."""
+        return self.stage.receive(sha256)
 
     def feed(self, receiver: Receiver, piece: bytes) -> None:
-        with _state_errors(self._state_dir):
+        with self._state_errors():
             receiver.write(piece)
+
+    def finish(self, receiver: Receiver) -> bool:
+        with self._state_errors():
+            return receiver.finish()
 
     def find(self, wanted: Iterable[Put]) -> tuple[Put, ...]:
         """Stage what the disk already holds of `wanted`, under any path; those whose bytes it does not hold."""
@@ -122,20 +141,27 @@ class Disk:
         if not missing:
             return ()
         holders = {record.sha256: path for path, record in self.manifest.files.items() if record.sha256 in missing}
-        with self._tree() as tree, _state_errors(self._state_dir):
+        with self._tree() as tree, self._state_errors():
             if missing.keys() - holders.keys():
                 holders = tree.find(frozenset(put.size for put in missing.values())) | holders
             for sha256 in missing.keys() & holders.keys():
                 with suppress(Obstacle), os.fdopen(tree.open(holders[sha256]), "rb") as source:
-                    copy = self.stage.receive(sha256)
-                    while chunk := source.read(_CHUNK):
-                        copy.write(chunk)
-                    copy.finish()
+                    self._copy(source, missing[sha256])
         return tuple(put for put in missing.values() if not self.stage.has(put.sha256))
+
+    def _copy(self, source: BinaryIO, wanted: Put) -> None:
+        """Stage `source` if it is the wanted bytes. It may be somebody's endless file by now."""
+        copy = self.stage.receive(wanted.sha256)
+        try:
+            while copy.size <= wanted.size and (chunk := source.read(_CHUNK)):
+                copy.write(chunk)
+            copy.finish()
+        finally:
+            copy.abandon()
 
     def apply(self, operations: tuple[Operation, ...], *, etag: str | None, revision: int | None) -> Outcome:
         """Do `operations`, whose bytes are all staged. Raises DiskError when the set does not count as applied."""
-        with _state_errors(self._state_dir):
+        with self._state_errors():
             intent = Intent(self._steps(operations), etag, revision)
             if operations:
                 self.manifest.begin(intent)
@@ -144,10 +170,15 @@ class Disk:
         return outcome
 
     def close(self) -> None:
-        """End this life in order, so that the next one may believe the manifest. Idempotent."""
-        self.manifest.close()
-        if self._stage is not None:
-            self._stage.close()
+        """End this life in order, so that the next one may believe the manifest. Idempotent. Raises DiskError when that
+        could not be written down: the next start reads every file.
+        """
+        try:
+            with self._state_errors():
+                self.manifest.close()
+        finally:
+            if self._stage is not None:
+                self._stage.close()
 
     def _tree(self) -> Tree:
         try:
@@ -170,28 +201,41 @@ class Disk:
         return tuple(steps)
 
     def _burst(self, intent: Intent) -> Outcome:
-        aside = self._conflicts / self._stamp()
+        stamp = self._stamp()
+        aside = next(place for n in count() if not (place := self._conflicts / f"{stamp}{f'-{n}' * (n > 0)}").exists())
         with self._tree() as tree:
-            burst = Burst(tree, self.stage, self.manifest, aside)
+            burst = Burst(intent.steps, tree, self.stage, self.manifest, aside)
             for step in intent.steps:
                 burst.do(step)
-        whole = burst.complete
-        self.manifest.commit(
-            burst.records,
-            burst.removed,
-            etag=intent.etag if whole else None,
-            revision=intent.revision if whole else self.manifest.revision,
-            complete=whole,
-        )
+        whole = burst.unfinished is None
+        try:
+            self.manifest.commit(
+                burst.records,
+                burst.removed,
+                etag=intent.etag if whole else None,
+                revision=intent.revision if whole else self.manifest.revision,
+                complete=whole,
+            )
+        except OSError as error:  # what was done is done, and its owner hears of it
+            burst.unfinished = ("the manifest in STATE_DIR", f"could not be written: {error.strerror or error}")
         if aside.exists():
+            self._make_room()
+        return Outcome(tuple(burst.written), tuple(burst.removed), tuple(burst.notes), burst.unfinished)
+
+    def _make_room(self) -> None:
+        with suppress(OSError):  # the set is on disk; old copies can go another time
             for old in sorted(self._conflicts.iterdir())[:-KEPT_CONFLICTS]:
                 shutil.rmtree(old, ignore_errors=True)
-        return Outcome(tuple(burst.written), tuple(burst.removed), tuple(burst.notes), whole)
 
-
-@contextmanager
-def _state_errors(state_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DiskError(f"STATE_DIR ({state_dir}) refused a write: {error.strerror or error}") from error
+    @contextmanager
+    def _state_errors(self) -> Iterator[None]:
+        """The system's word about STATE_DIR as a DiskError. On a full disk, what is staged makes room: the next set may
+        be a smaller one, and the dev server needs to write too.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT} and self._stage is not None:
+                with suppress(OSError):
+                    self._stage.clear()
+            raise DiskError(f"STATE_DIR ({self._state_dir}) refused a write: {error.strerror or error}") from error

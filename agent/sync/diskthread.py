@@ -32,4 +32,5 @@ class DiskThread:
             raise
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True)
+        """Let the thread end after what it is doing. Does not wait, and can be said twice."""
+        self._pool.shutdown(wait=False)

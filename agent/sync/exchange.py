@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-from agent.errors import BackendError, BadAnswer, NoSuchApp, Throttled, Unauthorized, WrongBase
+from agent.errors import BackendError, BadAnswer, NoSuchApp, Throttled, Unauthorized, Unreachable, WrongBase
 
 MAX_RETRY_AFTER = 3_600.0
+
+_NO_ANSWER = frozenset({408, 502, 504, *range(520, 525)})
+"""What a proxy says that stands before the backend and got nothing from it: often that a request was held too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Head:
 def read_head(status: int, headers: Mapping[str, str], ask: Ask, *, wall: float) -> Head:
     """What the answer is; raises the error that it is. `headers` ignores case; `wall` is the time, for Retry-After."""
     if status not in {200, 226, 304}:
-        raise _failure(status, headers, wall)
+        raise failure(status, headers, wall)
     kind: Literal["same", "whole", "delta"] = "whole" if status == 200 else "delta" if status == 226 else "same"
     if kind == "same" and ask.tag is None:
         raise WrongBase("the backend answers 304 (nothing changed) to a request that named no tag")
@@ -56,7 +59,7 @@ def read_head(status: int, headers: Mapping[str, str], ask: Ask, *, wall: float)
         _check_delta(headers, ask)
     return Head(
         kind,
-        headers.get("ETag") or (ask.tag if kind == "same" else None),
+        _etag(headers.get("ETag")) or (ask.tag if kind == "same" else None),
         _revision(headers.get("Preview-Revision")),
         bool(ask.wait)
         and re.search(r"(^|[,;\s])wait\b", headers.get("Preference-Applied", ""), re.IGNORECASE) is not None,
@@ -73,6 +76,11 @@ def _check_delta(headers: Mapping[str, str], ask: Ask) -> None:
         raise WrongBase(f"the backend sent a delta of a kind that was not asked for: {made}")
 
 
+def _etag(text: str | None) -> str | None:
+    """A tag that can be sent back as it came; anything else is as good as none (RFC 9110, 8.8.3)."""
+    return text if text and re.fullmatch(r"[\x21-\x7e]{1,1024}", text) else None
+
+
 def _revision(text: str | None) -> int | None:
     if text is None:
         return None
@@ -81,7 +89,8 @@ def _revision(text: str | None) -> int | None:
     return int(text)
 
 
-def _failure(status: int, headers: Mapping[str, str], wall: float) -> BackendError:
+def failure(status: int, headers: Mapping[str, str], wall: float) -> BackendError:
+    """The error that an answer is which is neither a set nor "nothing changed"."""
     if status in {401, 403}:
         return Unauthorized(f"the backend refuses the key ({status}): check API_KEY and APP_ID")
     if status == 404:
@@ -90,6 +99,8 @@ def _failure(status: int, headers: Mapping[str, str], wall: float) -> BackendErr
         return Throttled(
             f"the backend asks to come back later ({status})", retry_after=retry_after(headers.get("Retry-After"), wall)
         )
+    if status in _NO_ANSWER:
+        return Unreachable(f"a proxy before the backend says that it got no answer from it ({status})")
     if 300 <= status < 400:
         return BackendError(
             f"the backend redirects ({status}), which is not followed: set API_URL to the address itself"

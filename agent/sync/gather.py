@@ -46,7 +46,7 @@ class Gathered:
         if path not in self.files:
             self.files[path] = wanted
             self._bytes += size
-            self._check_limits()
+            _check(len(self.files), self._bytes)
         return True
 
     def delete(self, path: str) -> None:
@@ -55,25 +55,36 @@ class Gathered:
             self._refuse(path, "is named twice, as a file and as deleted")
         elif path not in self.refused:
             self.deleted.add(path)
+            if len(self.deleted) > MAX_FILES:
+                raise BadAnswer(f"the answer deletes more than {MAX_FILES:,} files")
 
     def refuse_overlaps(self, others: frozenset[str] = frozenset()) -> None:
         """Refuse every file that is a folder of another, or lies in one that is a file. `others`: the paths that are
         there besides, which stay as they are.
         """
         named = {path for path in self.refused if refusal(path) is None}
+        if not named and self.files.keys() <= others:
+            return  # what stands together already goes on doing so: a delta of a few edits is not worth a look at all
         for path in overlapping((self.files.keys() | named | others) - self.deleted):
             if path in self.files:
                 self._refuse(path, "is a folder of another entry, or lies in one that is a file")
 
+    def check_together(self, files: int, size: int) -> None:
+        """Raise BadAnswer when a delta outgrows the limits of a set, with the files that it leaves as they are."""
+        _check(files + len(self.files), size + self._bytes)
+
     def _refuse(self, path: str, why: str) -> None:
         self.refused[path] = why
+        if len(self.refused) > MAX_FILES:
+            raise BadAnswer(f"more than {MAX_FILES:,} entries of the answer have to be refused")
         self.deleted.discard(path)
         gone = self.files.pop(path, None)
         if gone is not None:
             self._bytes -= gone.size
 
-    def _check_limits(self) -> None:
-        if len(self.files) > MAX_FILES:
-            raise BadAnswer(f"the set has more than {MAX_FILES:,} files")
-        if self._bytes > MAX_SET_BYTES:
-            raise BadAnswer(f"the set has more than {MAX_SET_BYTES:,} bytes")
+
+def _check(files: int, size: int) -> None:
+    if files > MAX_FILES:
+        raise BadAnswer(f"the set has more than {MAX_FILES:,} files")
+    if size > MAX_SET_BYTES:
+        raise BadAnswer(f"the set has more than {MAX_SET_BYTES:,} bytes")

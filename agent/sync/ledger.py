@@ -7,6 +7,7 @@ refusal until the backend takes the path back, a kept edit until its file is wri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import structlog
@@ -17,7 +18,7 @@ from agent.status import Applied, Failure, Problem, SyncFacts
 from agent.sync.exchange import Head
 from agent.sync.gather import Gathered
 from agent.sync.manifest import Manifest
-from agent.sync.paths import shown
+from agent.sync.paths import overlapping, refusal, shown
 
 MAX_PROBLEMS = 50
 PROGRESS_SECONDS = 0.1
@@ -119,6 +120,11 @@ class Ledger:
             if known is None or known.message != problem.message:
                 log.warning("sync.refused", path=shown(path), reason=why)
             self._refused[path] = known if known is not None and known.message == problem.message else problem
+
+    def waits_for_room(self, deleted: AbstractSet[str]) -> bool:
+        """Whether something was refused because of one of `deleted`. A delta does not name it again."""
+        paths = {path for path in self._refused if refusal(path) is None}
+        return not paths.isdisjoint(overlapping(paths | deleted))
 
     def noted(self, notes: Iterable[tuple[str, str]], done: Iterable[str], revision: int | None) -> None:
         """What a burst found on the disk; `done`: the paths that it wrote or deleted, whose older notes are settled."""

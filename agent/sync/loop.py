@@ -19,16 +19,17 @@ from agent.clock import Clock, rfc3339
 from agent.errors import AgentError, BackendError, BadAnswer, DiskError, Unreachable
 from agent.status import Applied, Problem, SyncFacts
 from agent.sync.backend import Answer, Backend
-from agent.sync.disk import Disk
+from agent.sync.disk import Disk, Outcome
 from agent.sync.diskthread import DiskThread
-from agent.sync.exchange import Ask
+from agent.sync.exchange import Ask, Head
 from agent.sync.ledger import Ledger
 from agent.sync.pace import Pace, poll_pause
+from agent.sync.paths import shown
 from agent.sync.plan import Said, hold, plan
 from agent.sync.receive import Reception
 
 T = TypeVar("T")
-News = Literal["news", "nothing", "held back"]
+News = Literal["news", "nothing", "held back", "made room"]
 
 log = structlog.get_logger()
 
@@ -67,8 +68,10 @@ class Sync:
         self._stale: frozenset[str] = frozenset()
         self._found_last: frozenset[str] = frozenset()
         self._same_body: bytes | None = None
+        self._untold = Outcome()
         self._told_first = False
         self._now_wanted = False
+        self._closed = False
         self._patience: asyncio.Timeout | None = None
 
     async def open(self) -> None:
@@ -78,6 +81,9 @@ class Sync:
         if manifest.damaged:
             log.warning("sync.manifest_damaged", reason=manifest.damaged)
         self._ledger.noted(outcome.notes, (), manifest.revision)
+        if outcome.unfinished:
+            log.warning("sync.unfinished", reason=" ".join(outcome.unfinished))
+        self._untold = outcome
         await self._look(read=manifest.unclean)
         self._ledger.on_disk(manifest)
         log.info("sync.opened", files=len(manifest.files), etag=manifest.etag, revision=manifest.revision)
@@ -102,7 +108,15 @@ class Sync:
 
     async def close(self) -> None:
         """End this life in order, after whatever the disk is still doing. Idempotent."""
-        await self._thread.run(self._disk.close)
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._thread.run(self._disk.close)
+        except DiskError as error:
+            log.warning("sync.close_failed", reason=str(error))
+        finally:
+            self._thread.close()
 
     async def _look(self, *, read: bool) -> None:
         """See whether the managed files still are what the agent wrote; `read`: trust no time stamp."""
@@ -116,7 +130,9 @@ class Sync:
     async def _turn(self, *, at_once: bool) -> float:
         """One exchange with the backend; the seconds to pause before the next."""
         began = self._clock.monotonic()
-        wait = 0.0 if at_once else self._timing.long_poll_wait
+        # A request is held only where nothing waits for its answer: not the first of a life, not one after a failure.
+        calm = not at_once and self._ledger.facts.state == "current"
+        wait = self._timing.long_poll_wait if calm else 0.0
         ask = self._pace.ask(self._disk.manifest.etag, wait=wait, now=began)
         self._ledger.asked()
         try:
@@ -133,7 +149,9 @@ class Sync:
         took = self._clock.monotonic() - began
         tagged = self._disk.manifest.etag is not None
         self._pace, pauses = self._pace.answered(ask, kind=news, held=answer.head.held, tagged=tagged, took=took)
-        return poll_pause(self._timing.poll_interval, self._clock.chance()) if pauses else 0.0
+        if not pauses or (tagged and not calm and news != "held back"):  # now the next one may be held
+            return 0.0
+        return poll_pause(self._timing.poll_interval, self._clock.chance())
 
     async def _take_in(self, answer: Answer) -> News:
         """Receive an answer, and make it true unless it is held back."""
@@ -155,7 +173,8 @@ class Sync:
         else:
             body = await answer.body()
             digest = hashlib.sha256(body).digest()
-            if digest == self._same_body and not self._stale and answer.head.kind == "whole":
+            same = digest == self._same_body and answer.head.kind == "whole" and self._is_on_disk(answer.head)
+            if same and not self._stale:
                 return self._nothing_changed()
             await reception.whole(body, delta=answer.head.kind == "delta")
             del body
@@ -168,8 +187,11 @@ class Sync:
         delta = head.kind == "delta"
         received_at, began = rfc3339(self._clock.wall()), self._clock.monotonic()
         gathered.refuse_overlaps(frozenset(known) if delta else frozenset())
+        makes_room = delta and self._ledger.waits_for_room(gathered.deleted)
         self._ledger.refused(gathered, delta=delta, revision=head.revision)
-        if not delta:
+        if delta:
+            gathered.check_together(*manifest.besides(gathered.files.keys() | gathered.deleted))
+        else:
             verdict = hold(
                 known, gathered, revision=head.revision, last_revision=manifest.revision, said=self._said, now=began
             )
@@ -178,34 +200,43 @@ class Sync:
                 self._ledger.held(verdict.reason)
                 return "held back"
         operations = plan(known, gathered, delta=delta, stale=self._stale)
-        unchanged = (head.etag, head.revision) == (manifest.etag, manifest.revision) and manifest.complete
-        if not operations and unchanged:
-            self._same_body = digest if not gathered.refused else None
+        if not operations and not makes_room and self._is_on_disk(head):
+            self._same_body = digest if not (delta or gathered.refused) else None
             return self._nothing_changed()
         outcome = await self._thread.run(self._disk.apply, operations, etag=head.etag, revision=head.revision)
         touched = (*outcome.written, *outcome.deleted)
         self._ledger.noted(outcome.notes, touched, head.revision)
         self._stale = self._stale - set(touched) if delta else frozenset()
-        if not outcome.complete:
-            path, why = outcome.notes[0]
-            raise DiskError(f"{path} {why}")
-        self._same_body = digest if not (gathered.refused or outcome.notes) else None
-        written_at = rfc3339(self._clock.wall())
-        done = Applied(head.revision, head.etag, outcome.written, outcome.deleted, received_at, written_at)
+        self._untold = Outcome((*self._untold.written, *outcome.written), (*self._untold.deleted, *outcome.deleted))
+        if outcome.unfinished is not None:
+            path, why = outcome.unfinished
+            raise DiskError(f"{shown(path)} {why}")
+        self._same_body = digest if not (delta or gathered.refused or outcome.notes) else None
+        done = self._done(received_at)
         self._ledger.applied(manifest, done, took=self._clock.monotonic() - began)
-        self._tell(done)
+        self._on_applied(done)
+        if makes_room:
+            return "made room"
         return "news" if operations else "nothing"
 
     def _nothing_changed(self) -> News:
+        self._said = None  # a mass deletion has to be said several times in a row
         self._ledger.current()
         if not self._told_first:  # the rest of the house waits to hear that what is on disk is the backend's
-            manifest, at = self._disk.manifest, rfc3339(self._clock.wall())
-            self._tell(Applied(manifest.revision, manifest.etag, (), (), at, at))
+            self._on_applied(self._done(rfc3339(self._clock.wall())))
         return "nothing"
 
-    def _tell(self, done: Applied) -> None:
+    def _is_on_disk(self, head: Head) -> bool:
+        """Whether this tag and this revision are those of the set on disk."""
+        manifest = self._disk.manifest
+        return manifest.complete and (head.etag, head.revision) == (manifest.etag, manifest.revision)
+
+    def _done(self, received_at: str) -> Applied:
+        """The set that is on disk, with all that was written for it: by bursts that were not finished, too."""
+        manifest, done, self._untold = self._disk.manifest, self._untold, Outcome()
         self._told_first = True
-        self._on_applied(done)
+        written_at = rfc3339(self._clock.wall())
+        return Applied(manifest.revision, manifest.etag, done.written, done.deleted, received_at, written_at)
 
     def _failed(self, ask: Ask, error: AgentError, *, took: float) -> float:
         self._pace = self._pace.failed(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -89,7 +90,7 @@ class Manifest:
             self._replay(self._path.read_bytes())
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             kept = self._path.with_suffix(".damaged")
             self._path.replace(kept)
             self.files, self.etag, self.revision, self.intent = {}, None, None, None
@@ -113,27 +114,37 @@ class Manifest:
         removed = [path for path in removed if self.files.pop(path, None) is not None]
         self.files.update(files)
         self.etag, self.revision, self.complete, self.intent = etag, revision, complete, None
-        if self._behind or self._grown > COMPACT_BYTES + self._whole:
-            self._rewrite()
-            return
-        self._behind = (
-            True  # until it is on stable storage: a commit that failed is made good by writing the whole state
-        )
-        done = {"files": files, "removed": removed, "etag": etag, "revision": revision, "complete": complete}
-        self._append({"commit": done})
-        self._force()
-        self._behind = False
+        try:
+            if self._behind or self._grown > COMPACT_BYTES + self._whole:
+                self._rewrite()
+                return
+            self._behind = True  # until it is on stable storage: a later commit writes the whole state instead
+            done = {"files": files, "removed": removed, "etag": etag, "revision": revision, "complete": complete}
+            self._append({"commit": done})
+            self._force()
+            self._behind = False
+        except OSError:
+            self.etag, self.complete = None, False  # it does not count as applied: the set is asked for again, whole
+            raise
+
+    def besides(self, paths: AbstractSet[str]) -> tuple[int, int]:
+        """How many files there are, and of how many bytes, without those at `paths`."""
+        without = self.files.keys() & paths
+        size = sum(record.size for record in self.files.values()) - sum(self.files[path].size for path in without)
+        return len(self.files) - len(without), size
 
     def close(self) -> None:
         """End this life in order. Idempotent."""
         if self._log is None:
             return
-        if self._behind:
-            self._rewrite()
-        self._append({"closed": True})
-        self._force()
-        os.close(self._log)
-        self._log = None
+        try:
+            if self._behind:
+                self._rewrite()
+            self._append({"closed": True})
+            self._force()
+        finally:
+            os.close(self._log)
+            self._log = None
 
     def _force(self) -> None:
         if self._log is not None:
@@ -147,9 +158,8 @@ class Manifest:
         try:
             _write(self._log, line)
         except OSError:
-            os.ftruncate(
-                self._log, end
-            )  # a record is there whole or not at all: the next one must not follow half a line
+            self._behind = True  # half a line may be left: the next commit writes the whole state
+            os.ftruncate(self._log, end)
             raise
         self._grown += len(line)
 
@@ -166,18 +176,23 @@ class Manifest:
         }
         lines = _line(state) + (_line(_begun(self.intent)) if self.intent is not None else b"")
         fresh = self._path.with_suffix(".new")
+        self._behind = True  # until all of it went through
         log = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, 0o600)
-        _write(log, lines)
-        os.fsync(log)
-        fresh.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _write(log, lines)
+            os.fsync(log)
+            fresh.replace(self._path)
+        except OSError:
+            os.close(log)
+            raise
+        old, self._log, self._grown, self._whole = self._log, log, 0, len(lines)
+        if old is not None:
+            os.close(old)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-        if self._log is not None:
-            os.close(self._log)
-        self._log, self._grown, self._whole = log, 0, len(lines)
         self._behind = False
 
     def _replay(self, journal: bytes) -> None:

@@ -43,23 +43,28 @@ class Pace:
         return Ask(named, int(wait) if held else 0)
 
     def answered(
-        self, ask: Ask, *, kind: Literal["news", "nothing", "held back"], held: bool, tagged: bool, took: float
+        self,
+        ask: Ask,
+        *,
+        kind: Literal["news", "nothing", "held back", "made room"],
+        held: bool,
+        tagged: bool,
+        took: float,
     ) -> tuple[Pace, bool]:
         """After an answer that was understood: the new pace, and whether to pause for POLL_INTERVAL before the next.
 
+        `kind`: "made room" is news after which something that was refused may fit, so the whole set is asked for.
         `held`: the backend honoured the wait. `tagged`: there is a tag now, which a held request needs. `took`: seconds
         to the answer.
         """
-        pace = replace(self, tries=0, broken_holds=0, whole=False)
-        if kind == "held back":
-            return pace, True
+        broken = 0 if ask.wait else self.broken_holds
+        pace = replace(self, tries=0, broken_holds=broken, whole=kind == "made room")
+        if kind in {"held back", "made room"}:
+            return pace, kind == "held back"
         if ask.wait:
-            return pace, not held or (kind == "nothing" and took < min(SHORTEST_HOLD, ask.wait / 2))
-        first = ask.tag is None and tagged and kind == "news"
-        return (
-            pace,
-            not first,
-        )  # the first set is on disk: find out at once whether the backend can hold the next request
+            return pace, not held or not tagged or (kind == "nothing" and took < min(SHORTEST_HOLD, ask.wait / 2))
+        # There is a tag now: find out at once whether the backend can hold the next request.
+        return pace, not (ask.tag is None and tagged)
 
     def failed(self, ask: Ask, *, broke_off: bool, drop_tag: bool, took: float, now: float) -> Pace:
         """After a failure. `broke_off`: the network's fault. `drop_tag`: the answer cannot be built upon."""
@@ -81,10 +86,13 @@ class Pace:
         return replace(self, whole=self.whole or found, look_every=every, look_at=now + every)
 
     def pause(self, *, told: float | None, chance: float) -> float:
-        """Seconds until the next try after a failure; `told` is the backend's own word."""
-        if told is not None:
-            return told
-        return full_jitter(self.tries, base=BACKOFF_BASE, cap=BACKOFF_CAP, chance=chance)
+        """Seconds until the next try after a failure; `told` is the backend's own word. One that says "at once", or a
+        date that is over, does not lift the back-off: else a backend in trouble would be asked without a pause.
+        """
+        own = full_jitter(self.tries, base=BACKOFF_BASE, cap=BACKOFF_CAP, chance=chance)
+        if told is None:
+            return own
+        return told if told >= BACKOFF_BASE else max(told, own)
 
 
 def poll_pause(interval: float, chance: float) -> float:

@@ -42,7 +42,10 @@ def refusal(path: str) -> str | None:
         return "has a backslash"
     if not path.isprintable() and any(_is_control(character) for character in path):
         return "has a control character"
-    return next((why for part in path.split("/") if (why := _part_refusal(part))), None)
+    for part in path.split("/"):
+        if why := _part_refusal(part):
+            return why
+    return None
 
 
 def _part_refusal(part: str) -> str | None:
@@ -63,6 +66,8 @@ def _is_control(character: str) -> bool:
 
 def shown(path: str) -> str:
     """`path` fit for a message: nothing that is not printable, and not endless."""
+    if len(path) <= 200 and path.isprintable():
+        return path
     text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in path[:200])
     return text + ("…" if len(path) > 200 else "")
 

@@ -65,10 +65,9 @@ def plan(
     in_the_way = {
         path for path in removed if path in folders_needed or any(folder in arriving for folder in folders_of(path))
     }
-    standing = {folder for path in known.keys() - removed for folder in folders_of(path)}
     return (
         *(Remove(path) for path in sorted(in_the_way)),
-        *(Folder(path) for path in sorted(folders_needed - standing)),
+        *(Folder(path) for path in sorted(folders_needed)),  # one that stands is left alone
         *(put for put in puts if put.path not in known and not is_config(put.path)),
         *(put for put in puts if put.path in known and not is_config(put.path)),
         *(put for put in puts if is_config(put.path)),

@@ -99,9 +99,9 @@ class Reception:
         return self._known.get(path) != sha256 or path in self._stale
 
     async def _fetch_blobs(self) -> None:
-        missing = await self._thread.run(self._disk.find, tuple(self._apart.values()))
-        if not missing:
+        if not self._apart:
             return
+        missing = await self._thread.run(self._disk.find, tuple(self._apart.values()))
         places = asyncio.Semaphore(BLOBS_AT_ONCE)
         fetched = 0
 
@@ -120,13 +120,13 @@ class Reception:
             raise errors.exceptions[0] from None
 
     async def _fetch(self, put: Put) -> None:
-        receiver = await self._thread.run(self._disk.receive, put.sha256)
+        receiver = self._disk.receive(put.sha256)
         try:
             async for piece in self._backend.blob(put.sha256):
                 if receiver.size + len(piece) > put.size:
                     raise BadAnswer(f"the blob of {put.path} is longer than the {put.size:,} bytes that its entry says")
                 await self._thread.run(self._disk.feed, receiver, piece)
-            if not await self._thread.run(receiver.finish):
+            if not await self._thread.run(self._disk.finish, receiver):
                 raise BadAnswer(f"the blob of {put.path} has bytes whose hash is not its content_hash")
         finally:
             await self._thread.run(receiver.abandon)

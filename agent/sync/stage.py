@@ -19,7 +19,11 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._names = self._listed()
+        try:
+            self._names = self._listed()
+        except OSError:
+            os.close(self.folder)
+            raise
 
     def has(self, sha256: str) -> bool:
         return sha256 in self._names
@@ -58,15 +62,17 @@ class Stage:
                 os.unlink(name, dir_fd=self.folder)
 
     def clear(self) -> None:
-        for name in self._listed():
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self.folder)
+        """Take everything away. What cannot be is written over when its name is needed again."""
         self._names.clear()
+        for name in self._listed():
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.folder)
 
     def close(self) -> None:
         if self.folder >= 0:
-            os.close(self.folder)
-            self.folder = -1
+            folder, self.folder = self.folder, -1
+            with suppress(OSError):
+                os.close(folder)
 
     def _listed(self) -> set[str]:
         with os.scandir(self.folder) as entries:
@@ -79,7 +85,8 @@ class Stage:
             while view:
                 view = view[os.write(file, view) :]
         except OSError:
-            os.unlink(name, dir_fd=self.folder)
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.folder)
             raise
         finally:
             os.close(file)
@@ -94,17 +101,21 @@ class Stage:
 
 
 class Receiver:
-    """One file on its way in."""
+    """One file on its way in. Nothing is on the disk before the first write, so that one which is never used leaves
+    nothing behind.
+    """
 
     def __init__(self, stage: Stage, sha256: str) -> None:
         self._stage = stage
         self._sha256 = sha256
         self._partial = f"{sha256}.part"
         self._hash = hashlib.sha256()
-        self._file = stage.create(self._partial)
+        self._file = -1
         self.size = 0
 
     def write(self, data: bytes) -> None:
+        if self._file < 0:
+            self._file = self._stage.create(self._partial)
         self._hash.update(data)
         self.size += len(data)
         view = memoryview(data)
@@ -113,16 +124,20 @@ class Receiver:
 
     def finish(self) -> bool:
         """Whether the bytes were the expected ones, and stand in the stage now."""
-        whole = self._hash.hexdigest() == self._sha256
-        if whole:
-            self._stage.admit(self._partial, self._sha256)
-        self.abandon()
+        try:
+            whole = self._hash.hexdigest() == self._sha256
+            if whole:
+                self.write(b"")  # a file of no bytes is a file all the same
+                self._stage.admit(self._partial, self._sha256)
+        finally:
+            self.abandon()
         return whole
 
     def abandon(self) -> None:
         """Close the file and take away what was not admitted. Idempotent."""
         if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            with suppress(FileNotFoundError):
+            file, self._file = self._file, -1
+            with suppress(OSError):  # every byte was written or said not to be; a name that stays is cleared later
+                os.close(file)
+            with suppress(OSError):
                 os.unlink(self._partial, dir_fd=self._stage.folder)

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from agent.sync.manifest import Record
-from agent.sync.paths import MAX_FILE_BYTES, NEXT_WRITES, RESERVED
+from agent.sync.paths import MAX_FILE_BYTES, MAX_PATH_BYTES, NEXT_WRITES, RESERVED
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -58,7 +58,7 @@ class Tree:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for folder in (*self._folders.values(), self._root):
-            os.close(folder)
+            _close(folder)
         self._folders.clear()
 
     def make_folder(self, path: str) -> None:
@@ -107,6 +107,8 @@ class Tree:
                 folder, last = self._parent(path, create=False)
             except FileNotFoundError:
                 return None
+            except Obstacle as obstacle:  # the file went with its folder; what stands there now is not ours
+                return str(obstacle)
             there = _lstat(last, folder)
             note = None
             if there is None:
@@ -142,13 +144,19 @@ class Tree:
     def find(self, sizes: frozenset[int]) -> dict[str, str]:
         """sha256 → path of every file of one of these sizes, managed or not, outside the reserved folders."""
         found: dict[str, str] = {}
-        for top, folders, files, folder in os.fwalk(".", dir_fd=self._root, follow_symlinks=False):
-            folders[:] = [name for name in folders if name.casefold() not in RESERVED]
-            for name in files:
-                with suppress(OSError, Obstacle):  # user code may take a file away between two looks
-                    there = os.lstat(name, dir_fd=folder)
-                    if stat.S_ISREG(there.st_mode) and there.st_size in sizes:
-                        found[_hash(name, folder)] = f"{top}/{name}".removeprefix("./")
+        waiting = [""]
+        while waiting:  # one folder after the other: user code may have nested them deeper than calls can be
+            path = waiting.pop()
+            with suppress(OSError, Obstacle), os.scandir(folder := self._folder(path, create=False)) as entries:
+                for entry in entries:
+                    below = f"{path}/{entry.name}" if path else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name.casefold() not in RESERVED and len(below) < MAX_PATH_BYTES:
+                            waiting.append(below)
+                    elif entry.is_file(follow_symlinks=False):
+                        with suppress(OSError, Obstacle):  # user code may take a file away between two looks
+                            if entry.stat(follow_symlinks=False).st_size in sizes:
+                                found[_hash(entry.name, folder)] = below
         return found
 
     def _keep(self, path: str, there: os.stat_result, known: Record | None, aside: Path) -> str | None:
@@ -200,7 +208,8 @@ class Tree:
         except FileNotFoundError:
             if not create:
                 raise
-            os.mkdir(name, 0o755, dir_fd=above)
+            with suppress(FileExistsError):  # somebody was quicker: whether it is a folder shows when it is opened
+                os.mkdir(name, 0o755, dir_fd=above)
             folder = os.open(name, _FOLDER, dir_fd=above)
         except OSError as error:
             if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
@@ -210,13 +219,13 @@ class Tree:
             ) from None
         self._folders[path] = folder
         if len(self._folders) > _OPEN_FOLDERS:
-            os.close(self._folders.popitem(last=False)[1])
+            _close(self._folders.popitem(last=False)[1])
         return folder
 
     def _forget(self, path: str) -> None:
         """Close what is held of a folder that may go away, and of those below it."""
         for held in [held for held in self._folders if held == path or held.startswith(path + "/")]:
-            os.close(self._folders.pop(held))
+            _close(self._folders.pop(held))
 
 
 def untouched(there: os.stat_result, known: Record | None) -> bool:
@@ -239,10 +248,20 @@ def _kind(name: str, folder: int) -> str:
     return "a link" if there is not None and stat.S_ISLNK(there.st_mode) else "no folder"
 
 
+def _close(folder: int) -> None:
+    with suppress(OSError):  # the descriptor is gone all the same, and nothing was written through it
+        os.close(folder)
+
+
 def _open(name: str, folder: int) -> int:
     file = os.open(name, _FILE, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
+    try:
+        regular = stat.S_ISREG(os.fstat(file).st_mode)
+    except OSError:
+        _close(file)
+        raise
+    if not regular:
+        _close(file)
         raise Obstacle("is no regular file on the disk")
     return file
 

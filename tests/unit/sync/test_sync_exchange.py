@@ -1,0 +1,171 @@
+"""What a request says, and what the head of its answer means."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from agent.errors import BackendError, BadAnswer, NoSuchApp, Throttled, Unauthorized, Unreachable, WrongBase
+from agent.sync.exchange import MAX_RETRY_AFTER, Ask, Head, read_head, retry_after
+
+NOW = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
+WALL = NOW.timestamp()
+FIRST = Ask(None)
+LATER = Ask('"7"', wait=25)
+
+
+def head(status: int, ask: Ask = LATER, **headers: str) -> Head:
+    named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
+    return read_head(status, named, ask, wall=WALL)
+
+
+def test_the_first_request_asks_for_the_whole_set() -> None:
+    assert FIRST.headers() == {
+        "Accept": "application/x-ndjson, application/json;q=0.9",
+        "Cache-Control": "no-cache",
+    }
+
+
+def test_a_later_request_names_its_tag_takes_a_delta_and_may_be_held() -> None:
+    headers = LATER.headers()
+
+    assert (headers["If-None-Match"], headers["A-IM"], headers["Prefer"]) == ('"7"', "files-delta", "wait=25")
+    assert "Prefer" not in Ask('"7"').headers()
+
+
+def test_a_200_is_the_whole_set_also_to_a_request_for_a_delta() -> None:
+    assert head(200, ETag='"8"', Preview_Revision="8") == Head("whole", '"8"', 8, held=False, stream=False)
+
+
+def test_a_226_is_a_delta_against_our_tag() -> None:
+    answer = head(226, ETag='"8"', Delta_Base='"7"', IM="files-delta", Content_Type="application/x-ndjson")
+
+    assert answer == Head("delta", '"8"', None, held=False, stream=True)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Delta_Base": '"6"'}, {"Delta_Base": '"7"', "IM": "vcdiff"}])
+def test_a_delta_against_something_else_is_rejected(headers: dict[str, str]) -> None:
+    with pytest.raises(WrongBase):
+        head(226, LATER, ETag='"8"', **headers)
+
+
+def test_a_delta_that_nobody_asked_for_is_rejected() -> None:
+    with pytest.raises(WrongBase):
+        head(226, FIRST, ETag='"8"', Delta_Base='"7"', IM="files-delta")
+
+
+def test_a_304_keeps_the_tag() -> None:
+    assert head(304).etag == '"7"'
+
+
+def test_a_304_to_a_request_without_a_tag_is_rejected() -> None:
+    with pytest.raises(WrongBase):
+        head(304, FIRST)
+
+
+@pytest.mark.parametrize(
+    ("applied", "held"),
+    [("wait=25", True), ("WAIT", True), ("return=minimal, wait=5", True), ("", False), ("await=25", False)],
+)
+def test_the_backend_says_itself_whether_it_holds(applied: str, *, held: bool) -> None:
+    assert head(304, Preference_Applied=applied).held == held
+    assert not head(304, Ask('"7"'), Preference_Applied="wait=25").held, "it was not asked to"
+
+
+@pytest.mark.parametrize("revision", ["", "-1", "1.5", "0x1", "9" * 19, "٣"])
+def test_a_revision_that_is_no_number_rejects_the_answer(revision: str) -> None:
+    with pytest.raises(BadAnswer):
+        head(200, Preview_Revision=revision)
+
+
+@pytest.mark.parametrize("tag", ['"7"', 'W/"7"', "7", '"' + "x" * 1000 + '"'])
+def test_a_tag_is_taken_as_it_comes(tag: str) -> None:
+    assert head(200, ETag=tag).etag == tag
+
+
+@pytest.mark.parametrize("tag", ["", '"\udcff"', '"ü"', '"a b"', '"a\tb"', '"' + "x" * 2000 + '"'])
+def test_a_tag_that_could_not_be_sent_back_is_none(tag: str) -> None:
+    assert head(200, ETag=tag).etag is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, Unauthorized),
+        (403, Unauthorized),
+        (404, NoSuchApp),
+        (429, Throttled),
+        (503, Throttled),
+        (500, BackendError),
+        (400, BackendError),
+        (204, BackendError),
+        (206, BackendError),
+        (301, BackendError),
+        (302, BackendError),
+        (307, BackendError),
+    ],
+)
+def test_a_status_is_an_error_of_its_kind(status: int, kind: type[BackendError]) -> None:
+    with pytest.raises(BackendError) as caught:
+        head(status, Location="http://elsewhere/")
+
+    assert caught.type is kind
+    assert str(status) in str(caught.value)
+    assert "elsewhere" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [408, 502, 504, 524])
+def test_a_proxy_that_got_no_answer_is_like_no_answer(status: int) -> None:
+    with pytest.raises(Unreachable, match=str(status)):
+        head(status)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("999999999", MAX_RETRY_AFTER),
+        (format_datetime(NOW.replace(second=30), usegmt=True), 30.0),
+        (format_datetime(NOW.replace(year=2020), usegmt=True), 0.0),
+        (format_datetime(NOW.replace(year=2099), usegmt=True), MAX_RETRY_AFTER),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
+    assert retry_after(text, WALL) == seconds
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,9} \d\d:\d\d(:\d\d)? ?\S*"))
+def test_whatever_retry_after_says_the_pause_is_bounded(text: str) -> None:
+    seconds = retry_after(text, WALL)
+
+    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        ["ETag", "Delta-Base", "IM", "Preview-Revision", "Preference-Applied", "Retry-After", "Content-Type"]
+    ),
+    st.text(max_size=30) | st.sampled_from(['"7"', "files-delta", "wait=25", "3", "application/x-ndjson"]),
+)
+
+
+@given(st.integers(100, 599), HEADERS, st.sampled_from([FIRST, LATER, Ask('"7"')]))
+def test_any_head_is_an_answer_or_an_error_of_ours(status: int, headers: dict[str, str], ask: Ask) -> None:
+    with suppress(BackendError):
+        answer = read_head(status, CIMultiDict(headers), ask, wall=WALL)
+        assert status in {200, 226, 304}
+        assert answer.kind != "delta" or headers["Delta-Base"] == ask.tag
+        assert answer.kind != "same" or ask.tag is not None
