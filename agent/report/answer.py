@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 import orjson
 
@@ -55,21 +54,6 @@ def understand(status: int, data: bytes, *, retry_after: float | None = None) ->
     if moment is None or _is_rfc3339(moment):
         return Answer(served=True, last_activity_at=moment)
     return Answer(served=True, remark=f"last_activity_at is {str(moment)[:60]!r}, which is no RFC 3339 time")
-
-
-def seconds_to_wait(retry_after: str | None, wall: float) -> float | None:
-    """The Retry-After header (RFC 9110, section 10.2.3): seconds, or a date; None where there is none to be understood.
-
-    `wall`: seconds since 1970, to count a date from.
-    """
-    text = (retry_after or "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-        return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - wall)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _failure(status: int, retry_after: float | None) -> BackendError:

@@ -17,9 +17,9 @@ import aiohttp
 import orjson
 import structlog
 
-from agent.clock import Clock
+from agent.clock import Clock, retry_after
 from agent.errors import AgentError, BackendError, BadAnswer, Unreachable
-from agent.report.answer import Answer, seconds_to_wait, understand
+from agent.report.answer import Answer, understand
 from agent.report.body import Body, body, news
 from agent.report.schedule import UNSERVED_SECONDS, Schedule, first
 from agent.status import Board
@@ -125,7 +125,7 @@ class Reporter:
                 allow_redirects=False,
             ) as response:
                 data = await _bounded(response) if response.status < 300 else b""
-                wait = seconds_to_wait(response.headers.get("Retry-After"), self._clock.wall())
+                wait = retry_after(response.headers.get("Retry-After"), self._clock.wall())
                 return understand(response.status, data, retry_after=wait)
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(f"a report did not get through: {str(error) or type(error).__name__}") from error

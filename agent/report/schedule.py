@@ -17,8 +17,6 @@ PACE_SECONDS = 1.0
 EVERY_SECONDS = 30.0
 UNSERVED_SECONDS = 300.0
 BACKOFF_BASE, BACKOFF_CAP = 0.5, 30.0
-MAX_RETRY_AFTER = 3600.0
-"""A backend that says more is asked again after an hour: its clock or ours may be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Schedule:
         failures = self.failures + 1
         pause = full_jitter(failures, base=BACKOFF_BASE, cap=BACKOFF_CAP, chance=chance)
         if retry_after is not None:
-            pause = min(retry_after, MAX_RETRY_AFTER)
+            pause = retry_after
         again = now + max(pause, PACE_SECONDS)
         return replace(self, not_before=again, at_latest=again, failures=failures)
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
+from agent.clock import retry_after
 from agent.errors import BackendError, BadAnswer, NoSuchApp, Throttled, Unauthorized, Unreachable, WrongBase
-
-MAX_RETRY_AFTER = 3_600.0
 
 _NO_ANSWER = frozenset({408, 502, 504, *range(520, 525)})
 """What a proxy says that stands before the backend and got nothing from it: often that a request was held too long."""
@@ -106,16 +104,3 @@ def failure(status: int, headers: Mapping[str, str], wall: float) -> BackendErro
             f"the backend redirects ({status}), which is not followed: set API_URL to the address itself"
         )
     return BackendError(f"the backend answered {status}")
-
-
-def retry_after(text: str | None, wall: float) -> float | None:
-    """Seconds from now that a Retry-After names, as a number or a date (RFC 9110, 10.2.3); None when it names none."""
-    if text is None:
-        return None
-    text = text.strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return min(float(text), MAX_RETRY_AFTER)
-    try:
-        return min(max(parsedate_to_datetime(text).timestamp() - wall, 0.0), MAX_RETRY_AFTER)
-    except (ValueError, TypeError):
-        return None

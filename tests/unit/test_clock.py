@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.clock import Clock, full_jitter, rfc3339
+from agent.clock import MAX_RETRY_AFTER, Clock, full_jitter, retry_after, rfc3339
+
+WALL = 1_795_341_600.0  # 2026-11-22 10:00:00 UTC
 
 
 def test_times_are_written_as_utc_with_milliseconds() -> None:
@@ -29,3 +32,34 @@ def test_the_real_clock_gives_time_that_goes_forward_and_chances_below_one() -> 
     assert clock.monotonic() <= clock.monotonic()
     assert clock.wall() > 1_700_000_000
     assert all(0 <= clock.chance() < 1 for _ in range(100))
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("3", 3.0),
+        (" 120 ", 120.0),
+        ("0", 0.0),
+        ("999999999", MAX_RETRY_AFTER),
+        ("Sun, 22 Nov 2026 10:00:30 GMT", 30.0),
+        ("Sun, 22 Nov 2026 10:00:30 -0000", 30.0),
+        ("Sun, 22 Nov 2026 09:00:00 GMT", 0.0),
+        ("Sun, 22 Nov 2099 10:00:00 GMT", MAX_RETRY_AFTER),
+        (None, None),
+        ("", None),
+        ("-3", None),
+        ("1.5", None),
+        ("1e3", None),
+        ("soon", None),
+        ("9" * 40, None),
+        ("Sun, 99 Nov 2026 10:00:30 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_nothing_else(header: str | None, seconds: float | None) -> None:
+    assert retry_after(header, WALL) == seconds
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,9} \d\d:\d\d(:\d\d)? ?\S*"))
+def test_whatever_retry_after_says_the_wait_is_bounded(header: str) -> None:
+    seconds = retry_after(header, WALL)
+    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent.clock import rfc3339
 from agent.errors import AgentError, BackendError, BadAnswer, Throttled, Unauthorized
-from agent.report.answer import Answer, seconds_to_wait, understand
+from agent.report.answer import Answer, understand
 
 WALL = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 
@@ -97,33 +97,3 @@ class TestUnderstand:
     def test_any_answer_is_understood_or_refused_and_nothing_else_happens(self, status: int, data: bytes) -> None:
         with suppress(BackendError):
             understand(status, data)
-
-
-class TestRetryAfter:
-    @pytest.mark.parametrize(
-        ("header", "expected"),
-        [
-            ("3", 3.0),
-            (" 120 ", 120.0),
-            ("0", 0.0),
-            ("Sun, 22 Nov 2026 10:00:30 GMT", 30.0),
-            ("Sun, 22 Nov 2026 09:00:00 GMT", 0.0),
-            ("Sun, 22 Nov 2026 10:00:30 -0000", 30.0),
-            (None, None),
-            ("", None),
-            ("-3", None),
-            ("soon", None),
-            ("1e3", None),
-            ("9" * 40, None),
-            ("Sun, 99 Nov 2026 10:00:30 GMT", None),
-        ],
-    )
-    def test_seconds_and_dates_are_understood_and_nothing_else(
-        self, header: str | None, expected: float | None
-    ) -> None:
-        assert seconds_to_wait(header, WALL) == expected
-
-    @given(st.text(max_size=40))
-    def test_any_header_is_a_wait_or_nothing(self, header: str) -> None:
-        wait = seconds_to_wait(header, WALL)
-        assert wait is None or wait >= 0

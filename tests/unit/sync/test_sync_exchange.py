@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from agent.errors import BackendError, BadAnswer, NoSuchApp, Throttled, Unauthorized, Unreachable, WrongBase
-from agent.sync.exchange import MAX_RETRY_AFTER, Ask, Head, read_head, retry_after
+from agent.sync.exchange import Ask, Head, read_head
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 WALL = NOW.timestamp()
@@ -124,34 +123,6 @@ def test_a_status_is_an_error_of_its_kind(status: int, kind: type[BackendError])
 def test_a_proxy_that_got_no_answer_is_like_no_answer(status: int) -> None:
     with pytest.raises(Unreachable, match=str(status)):
         head(status)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("0", 0.0),
-        ("7", 7.0),
-        (" 7 ", 7.0),
-        ("999999999", MAX_RETRY_AFTER),
-        (format_datetime(NOW.replace(second=30), usegmt=True), 30.0),
-        (format_datetime(NOW.replace(year=2020), usegmt=True), 0.0),
-        (format_datetime(NOW.replace(year=2099), usegmt=True), MAX_RETRY_AFTER),
-        ("-5", None),
-        ("1.5", None),
-        ("soon", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
-    assert retry_after(text, WALL) == seconds
-
-
-@given(st.text(max_size=60) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,9} \d\d:\d\d(:\d\d)? ?\S*"))
-def test_whatever_retry_after_says_the_pause_is_bounded(text: str) -> None:
-    seconds = retry_after(text, WALL)
-
-    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER
 
 
 HEADERS = st.dictionaries(

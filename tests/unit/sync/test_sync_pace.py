@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sync.exchange import MAX_RETRY_AFTER, Ask
+from agent.clock import MAX_RETRY_AFTER
+from agent.sync.exchange import Ask
 from agent.sync.pace import (
     BACKOFF_BASE,
     BACKOFF_CAP,
