@@ -175,9 +175,11 @@ class Wire(asyncio.Protocol):
         """Keep what arrives from now on in the buffer again. Twice is as good as once."""
         if self._sink is not None:
             self._sink._source = None  # noqa: SLF001  the other end of the same join
-        if self._poured is not None:
-            self._poured.cancel()
+        poured = self._poured
+        if poured is not None and not poured.cancel() and not poured.cancelled():
+            poured.exception()  # nobody may have asked; asyncio would complain
         self._sink = self._scanner = self._poured = None
+        self._go_on_reading()
 
     async def pour(self, sink: Wire, scanner: Scanner, *, patience: float | None = None) -> bool:
         """`join`, waited for. Raises TimeoutError when this side could have sent something for `patience` seconds."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
-from tests.conftest import CHROMIUM_FLAGS, WorkspaceFactory
+from tests.conftest import CHROMIUM_FLAGS, WorkspaceFactory, _missing
 from tests.peers.next_dev import next_dev
 from tests.peers.scripted_server import answering, scripted_server
 from tests.peers.standing_gateway import Standing, fields, standing_gateway, status
@@ -54,7 +54,7 @@ async def far_browser() -> AsyncIterator[Browser]:
     """A Chromium for which every name is this machine, so that two sites are two sites."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("no Chromium on PATH")
+        _missing("no Chromium on PATH: on Debian and Ubuntu, apt-get install chromium")
     async with async_playwright() as playwright:
         flags = [*CHROMIUM_FLAGS, "--host-resolver-rules=MAP * 127.0.0.1"]
         running = await playwright.chromium.launch(executable_path=chromium, args=flags)

@@ -38,6 +38,8 @@ DECIDING = {
     "agent/gateway/headers.py": "which headers are passed on",
     "agent/gateway/http1.py": "what a head says",
     "agent/gateway/chunked.py": "where a chunked body ends",
+    "agent/gateway/bodies.py": "where any body ends",
+    "agent/gateway/pages/view.py": "what a page says",
     "agent/gateway/frames.py": "where a frame ends",
     "agent/gateway/answers.py": "the bytes of the gateway's own answers",
     "agent/admin/view.py": "what /status and /events show",

@@ -52,10 +52,12 @@
   }
 
   function rest(title, sentence) {
+    // Nothing that is left on the page may ask the machine anything: asking wakes it.
+    if (log) log.close();
     ticking = false;
+    document.body.dataset.kind = "resting";
     document.title = at("title").textContent = title;
     at("sentence").textContent = sentence;
-    for (const row of document.querySelectorAll("li")) row.dataset.state = "waiting";
     wake.hidden = false;
   }
 
@@ -65,7 +67,6 @@
     stream = new EventSource("/__preview/events?path=" + encodeURIComponent(location.pathname + location.search));
     stream.addEventListener("view", (event) => {
       failures = 0;
-      wake.hidden = true;
       show(JSON.parse(event.data));
     });
     stream.addEventListener("gone", () => {
@@ -85,7 +86,7 @@
   wake.addEventListener("click", reload);
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return;
-    if (gone) return reload();
+    if (document.body.dataset.kind === "resting") return reload();
     if (!stream || stream.readyState === EventSource.CLOSED) {
       failures = 0;
       listen();

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.gateway.bodies import ChunkScanner
+from agent.gateway.chunked import ChunkScanner
 from agent.gateway.frames import FrameScanner
 from agent.gateway.http1 import (
     NOTHING,
