@@ -1,0 +1,148 @@
+"""A change at the backend → its bytes on disk, against rsync with inotifywait and against the same agent polling.
+
+The clock starts before the PUT leaves this process, so that the row is the worst reading of "accepted by the backend":
+the backend's own work is in it, and how much of it that was is a row of its own. It stops when inotify tells that the
+bytes stand under their final name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from scripts.benches.arrivals import arrivals
+from scripts.benches.edits import Way
+from scripts.benches.mirror import mirror
+from scripts.benches.place import STAND_IN, Absent, Bench, write
+from scripts.benches.putting import client
+from scripts.benches.rows import Budget, Row, median, quantile
+from tests.peers.plain import plain_backend
+from tests.peers.stack import backend, stack
+
+EDITED = "components/Part0.tsx"
+APP = {f"components/Part{i}.tsx": f"export const Part{i} = () => <p>part {i}</p>;\n" * 40 for i in range(200)}
+"""200 files of 2 kB: what the others walk through at each change."""
+ROUNDS = 4
+
+
+def _rest() -> float:
+    return random.uniform(0.02, 0.05)
+
+
+def _long_rest() -> float:
+    return random.uniform(0, 3)
+
+
+async def measure(bench: Bench) -> list[Row]:
+    ours, theirs, absent = await _turn_about(bench)
+    polled = await _polling(bench)
+    after = [disk - handed for disk, handed in zip(ours.disk, ours.handed, strict=True)]
+    how = f"n={len(ours.disk)}, one 2 kB file of 200, changes 20-50 ms apart, from before the PUT to inotify"
+    samples = {"disk": ours.disk, "put": ours.handed, "disk_after_put": after, "poll": polled.disk}
+
+    def row(name: str, q: float, limit: float) -> Row:
+        return Row(
+            name,
+            f"change -> bytes on disk, p{q * 100:.0f}",
+            "ms",
+            quantile(ours.disk, q),
+            how,
+            baseline=quantile(theirs.disk, q) if theirs else None,
+            against=f"inotifywait -m and rsync -a, same disk, turn about, n={len(theirs.disk)}" if theirs else absent,
+            budget=Budget(limit),
+            samples=samples | ({"rsync": theirs.disk} if theirs else {}),
+        )
+
+    return [
+        row("change_p50", 0.5, 5),
+        row("change_p95", 0.95, 15),
+        Row("change_put", "  the PUT's own round trip, p50", "ms", median(ours.handed), "the same changes"),
+        Row(
+            "change_after_put",
+            "  from the PUT's answer to the disk, p50",
+            "ms",
+            median(after),
+            "the same changes; negative: the bytes were there before the answer",
+        ),
+        Row(
+            "change_poll",
+            "  the same agent at a 3 s poll, p50",
+            "ms",
+            median(polled.disk),
+            f"n={len(polled.disk)}, a backend of the plain form, changes at random moments",
+        ),
+    ]
+
+
+async def _turn_about(bench: Bench) -> tuple[Way, Way | None, str]:
+    """Our way, the mirror's way, and why there is none."""
+    count = bench.either(200, 40) // ROUNDS
+    async with AsyncExitStack() as opened:
+        ours = await opened.enter_async_context(_ours(bench))
+        theirs, absent = None, ""
+        try:
+            theirs = await opened.enter_async_context(_theirs(bench))
+        except Absent as why:
+            absent = f"left out: {why}"
+        for number in range(1, ROUNDS + 1):
+            bench.say(f"change: {count} through the backend, {count} by rsync ({number}/{ROUNDS})")
+            for way in (ours, theirs):
+                if way is not None:
+                    await way.run(count, _rest)
+    return ours, theirs, absent
+
+
+@asynccontextmanager
+async def _ours(bench: Bench) -> AsyncIterator[Way]:
+    folder = bench.folder()
+    async with backend(folder, bench.port()) as api:
+        await api.put(APP)
+        async with _agent(bench, folder, api.url) as workspace:
+            with client(api.url) as connection, arrivals(workspace / EDITED) as came:
+                yield Way(lambda text: connection.put(EDITED, text), came)
+
+
+@asynccontextmanager
+async def _theirs(bench: Bench) -> AsyncIterator[Way]:
+    folder = bench.folder()
+    source, target, aside = folder / "source", folder / "target", folder / "aside.tsx"
+    write(source, APP)
+    write(target, APP)
+
+    def save(text: str) -> None:
+        """As an editor does it: nobody sees half a file."""
+        aside.write_text(text, "utf-8")
+        aside.rename(source / EDITED)
+
+    async with mirror(source, target):
+        with arrivals(target / EDITED) as came:
+            yield Way(save, came)
+
+
+async def _polling(bench: Bench) -> Way:
+    folder, loop = bench.folder(), asyncio.get_running_loop()
+    async with plain_backend(folder, bench.port()) as api:
+        await api.put(APP)
+        async with _agent(bench, folder, api.url) as workspace:
+            with arrivals(workspace / EDITED) as came:
+
+                def change(text: str) -> None:
+                    asyncio.run_coroutine_threadsafe(api.put({EDITED: text}), loop).result(10)
+
+                way = Way(change, came)
+                bench.say("change: a few at a 3 s poll")
+                await way.run(bench.either(12, 3), _long_rest)
+    return way
+
+
+@asynccontextmanager
+async def _agent(bench: Bench, folder: Path, api: str) -> AsyncIterator[Path]:
+    """An agent that is up, with a dev server that costs nothing; its workspace."""
+    workspace = folder / "workspace"
+    workspace.mkdir()
+    async with stack(folder, workspace, api, bench.port, DEV_COMMAND=STAND_IN, POLL_INTERVAL="3s") as running:
+        await running.ready()
+        yield workspace

@@ -1,0 +1,137 @@
+"""The first sync of 5,000 files, against `tar x` of the same files on the same disk, turn about; and what it takes of
+memory.
+
+What is compared is the work itself: from the agent's own word that its disk is ready (it asks the backend next) to its
+word that the set is on disk and recorded, both by the clock of its log. The start of Python is in a row of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import tarfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from scripts.benches.place import STAND_IN, Bench, write
+from scripts.benches.rows import Budget, Row, median
+from tests.peers.stack import Backend, Stack, backend, stack
+
+FILES = 5_000
+WHOLE_BYTES = 17_000_000
+IN_ONE_CALL = 500
+WORDS = ("const", "export", "return", "function", "import", "from", "props", "children", "state", "await", "className")
+
+
+def files() -> dict[str, str]:
+    """The same on every machine: sources of uneven length in folders of 20."""
+    made_by = random.Random(17)
+    sizes = [made_by.lognormvariate(0, 0.8) for _ in range(FILES)]
+    scale = WHOLE_BYTES / sum(sizes)
+    block = " ".join(made_by.choices(WORDS, k=20_000))
+    made = {}
+    for number, size in enumerate(sizes):
+        length = max(40, round(size * scale))
+        at = made_by.randrange(max(1, len(block) - length))
+        made[f"src/part{number // 500}/group{number // 20 % 25}/File{number}.tsx"] = (
+            f"// {number}\n" + block[at:][:length]
+        )
+    return made
+
+
+async def measure(bench: Bench) -> list[Row]:
+    sources = files()
+    folder = bench.folder()
+    archive = folder / "set.tar"
+    await asyncio.to_thread(_pack, folder / "packed", archive, sources)
+    ours: dict[str, list[float]] = {"sync": [], "exec": [], "peak": []}
+    tar: list[float] = []
+    runs = bench.either(7, 2)
+    async with backend(folder, bench.port()) as api:
+        await _fill(api, sources)
+        for number in range(1, runs + 1):
+            bench.say(f"sync: {FILES} files, {runs - number + 1} runs to go")
+            tar.append(await _untar(bench, archive))
+            for name, value in (await _first_sync(bench, api.url)).items():
+                ours[name].append(value)
+    size = sum(map(len, sources.values())) / 1e6
+    how = f"median of {runs}, {FILES:,} files, {size:.1f} MB, streamed over loopback"
+    return [
+        Row(
+            "sync",
+            "first sync, 5,000 files",
+            "s",
+            median(ours["sync"]),
+            f"{how}, from sync.opened to sync.applied in the agent's log",
+            baseline=median(tar),
+            against="tar x of the same files, same disk, turn about, both after a sync(2)",
+            budget=Budget(2, on="ratio"),
+            samples=ours | {"tar": tar},
+        ),
+        Row("sync_exec", "  the same from the agent's exec", "s", median(ours["exec"]), f"{how}, to /status"),
+        Row(
+            "sync_peak",
+            "first sync, the agent's peak RSS",
+            "MiB",
+            max(ours["peak"]),
+            f"the most of {runs}, VmHWM of the agent's process once the set is on disk",
+            budget=Budget(64),
+            samples={"peak": ours["peak"]},
+        ),
+    ]
+
+
+def _pack(folder: Path, archive: Path, sources: dict[str, str]) -> None:
+    write(folder, sources)
+    with tarfile.open(archive, "w") as tar:
+        tar.add(folder, arcname=".")
+
+
+async def _fill(api: Backend, sources: dict[str, str]) -> None:
+    paths = list(sources)
+    for at in range(0, len(paths), IN_ONE_CALL):
+        await api.put({path: sources[path] for path in paths[at : at + IN_ONE_CALL]})
+
+
+async def _untar(bench: Bench, archive: Path) -> float:
+    target = bench.folder()
+    await asyncio.to_thread(os.sync)  # what the run before still owes the disk is not this one's
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec("tar", "xf", str(archive), "-C", str(target))
+    async with asyncio.timeout(120):
+        status = await process.wait()
+    if status:
+        raise RuntimeError(f"tar ended with status {status}")
+    return time.perf_counter() - began
+
+
+async def _first_sync(bench: Bench, api: str) -> dict[str, float]:
+    folder = bench.folder()
+    (folder / "workspace").mkdir()
+    await asyncio.to_thread(os.sync)
+    began = time.perf_counter()
+    async with stack(folder, folder / "workspace", api, bench.port, DEV_COMMAND=STAND_IN) as running:
+        await running.until(lambda status: status["sync"]["applied_at"] is not None, within=120)
+        took = time.perf_counter() - began
+        return {"sync": _by_the_log(running), "exec": took, "peak": _peak(running.agent.child.pid)}
+
+
+def _by_the_log(running: Stack) -> float:
+    at: dict[str, datetime] = {}
+    for said in running.agent.log.read_text("utf-8").splitlines():
+        event = orjson.loads(said)
+        at.setdefault(event["event"], datetime.fromisoformat(event["timestamp"]))
+    return (at["sync.applied"] - at["sync.opened"]).total_seconds()
+
+
+def _peak(pid: int) -> float:
+    """MiB."""
+    found = re.search(r"^VmHWM:\s+([0-9]+) kB$", Path(f"/proc/{pid}/status").read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        raise RuntimeError("/proc does not tell the peak of a process here")
+    return int(found[1]) / 1024
