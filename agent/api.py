@@ -1,7 +1,7 @@
 """The way to the backend: its address, our credential, and the one HTTP session that both are used through.
 
-Rooms that talk to the backend are handed this session; none of them sees the key. The credential goes with requests
-to API_URL only: a redirect is never followed (it would carry the key to whoever the backend points at).
+Rooms that talk to the backend are handed this session; none of them sees the key. The credential is for API_URL only,
+so each request says `allow_redirects=False`: a redirect would carry it to whoever the backend points at.
 """
 
 from __future__ import annotations
