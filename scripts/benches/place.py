@@ -1,4 +1,4 @@
-"""What every family measures in: folders that go away again, workspaces of the template, ports, programs of the system.
+"""What every family measures in: folders that go away again, workspaces of the template, ports, the system's programs.
 
 Invariant: everything lies in one folder below .preview/, on the filesystem of the template's packages, and is gone when
 the block of `open_bench` has ended.
