@@ -24,12 +24,12 @@ HEAD = struct.Struct("iIII")
 
 
 class Late(Exception):
-    """A change did not arrive in time."""
+    """A change did not arrive in time, or nobody watches for it any more."""
 
 
 class Arrivals:
     def __init__(self) -> None:
-        self._came: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        self._came: queue.SimpleQueue[tuple[float, bytes | None]] = queue.SimpleQueue()
 
     def of(self, content: bytes, within: float) -> float:
         """The `time.perf_counter` of the moment at which `content` was there. Raises Late."""
@@ -39,8 +39,14 @@ class Arrivals:
                 at, came = self._came.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
                 raise Late(f"a change was not on disk within {within:g} s") from None
+            if came is None:
+                raise Late("the watch is over")
             if came == content:
                 return at
+
+    def end(self) -> None:
+        """Whoever still waits is told."""
+        self._came.put((0.0, None))
 
     def read(self, events: int, stop: int, path: Path) -> None:
         while stop not in (ready := [file for file, _ in _poll(events, stop).poll()]) and ready:
@@ -65,6 +71,7 @@ def arrivals(path: Path) -> Iterator[Arrivals]:
     try:
         yield watched
     finally:
+        watched.end()
         os.close(stop)
         thread.join()
         os.close(stopped)

@@ -19,8 +19,9 @@ from scripts.benches.mirror import mirror
 from scripts.benches.place import STAND_IN, Absent, Bench, write
 from scripts.benches.putting import client
 from scripts.benches.rows import Budget, Row, median, quantile
+from scripts.benches.running import agent
 from tests.peers.plain import plain_backend
-from tests.peers.stack import backend, stack
+from tests.peers.stack import backend
 
 EDITED = "components/Part0.tsx"
 APP = {f"components/Part{i}.tsx": f"export const Part{i} = () => <p>part {i}</p>;\n" * 40 for i in range(200)}
@@ -152,6 +153,6 @@ async def _agent(bench: Bench, folder: Path, api: str) -> AsyncIterator[Path]:
     """An agent that is up, with a dev server that costs nothing; its workspace."""
     workspace = folder / "workspace"
     workspace.mkdir()
-    async with stack(folder, workspace, api, bench.port, DEV_COMMAND=STAND_IN, POLL_INTERVAL="3s") as running:
+    async with agent(bench, workspace, api, DEV_COMMAND=STAND_IN, POLL_INTERVAL="3s") as running:
         await running.ready()
         yield workspace

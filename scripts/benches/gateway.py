@@ -18,7 +18,8 @@ from scripts.benches.asking import Line, line
 from scripts.benches.nginx import nginx
 from scripts.benches.place import Absent, Bench
 from scripts.benches.rows import Budget, Row, left_out, median, quantile
-from tests.peers.stack import backend, stack
+from scripts.benches.running import agent
+from tests.peers.stack import backend
 
 ORIGIN = f"node {shlex.quote(str(Path(__file__).with_name('origin.mjs')))} {{port}}"
 ROUNDS = 30
@@ -43,9 +44,7 @@ async def measure(bench: Bench) -> list[Row]:
     async with AsyncExitStack() as opened:
         api = await opened.enter_async_context(backend(folder, bench.port()))
         await api.put({"package.json": "{}"})
-        running = await opened.enter_async_context(
-            stack(folder, folder / "workspace", api.url, bench.port, DEV_COMMAND=ORIGIN)
-        )
+        running = await opened.enter_async_context(agent(bench, folder / "workspace", api.url, DEV_COMMAND=ORIGIN))
         await running.ready()
         ports = {"direct": running.dev_port, "gateway": running.port}
         try:

@@ -19,7 +19,8 @@ from scripts.benches import app
 from scripts.benches.counter import Counter, counter
 from scripts.benches.place import Bench
 from scripts.benches.rows import Budget, Row
-from tests.peers.stack import Stack, backend, stack
+from scripts.benches.running import agent
+from tests.peers.stack import Stack, backend
 
 SETTLE_SECONDS = 10
 SOCKETS = 20
@@ -46,7 +47,7 @@ async def measure(bench: Bench) -> list[Row]:
         await api.put(app.WHOLE)
         counted = await opened.enter_async_context(counter(bench.port(), urlsplit(api.url).port or 0))
         through = f"http://127.0.0.1:{counted.port}"
-        running = await opened.enter_async_context(stack(place.parent, place, through, bench.port))
+        running = await opened.enter_async_context(agent(bench, place, through))
         await running.ready()
         async with running.session.get(running.url) as answer:
             await answer.read()
@@ -56,20 +57,20 @@ async def measure(bench: Bench) -> list[Row]:
 
 
 async def _watch(running: Stack, counted: Counter, window: int) -> Idle:
-    agent = psutil.Process(running.agent.child.pid)
+    process = psutil.Process(running.agent.child.pid)
     counted.reset()
-    before, resident = agent.cpu_times(), []
+    before, resident = process.cpu_times(), []
     for _ in range(window):
         await asyncio.sleep(1)
-        resident.append(agent.memory_info().rss / 2**20)
-    after = agent.cpu_times()
+        resident.append(process.memory_info().rss / 2**20)
+    after = process.cpu_times()
     cpu = (after.user + after.system - before.user - before.system) / window
     requests, size = counted.requests, counted.bytes
-    private = agent.memory_full_info().uss / 2**20
-    return Idle(window, resident, private, cpu, requests, size, await _with_sockets(running, agent))
+    private = process.memory_full_info().uss / 2**20
+    return Idle(window, resident, private, cpu, requests, size, await _with_sockets(running, process))
 
 
-async def _with_sockets(running: Stack, agent: psutil.Process) -> float:
+async def _with_sockets(running: Stack, process: psutil.Process) -> float:
     """RSS with as many pages open as one preview may have: each holds a socket through the gateway."""
     async with AsyncExitStack() as opened:
         for number in range(SOCKETS):
@@ -80,7 +81,7 @@ async def _with_sockets(running: Stack, agent: psutil.Process) -> float:
             async with asyncio.timeout(20):
                 await socket.receive()
         await asyncio.sleep(2)
-        return agent.memory_info().rss / 2**20
+        return process.memory_info().rss / 2**20
 
 
 def _rows(idle: Idle) -> list[Row]:

@@ -22,8 +22,9 @@ from agent.devserver.environment import for_child
 from scripts.benches import app
 from scripts.benches.place import Bench
 from scripts.benches.rows import Budget, Row, median
+from scripts.benches.running import agent
 from scripts.benches.visit import Visit, first_page
-from tests.peers.stack import backend, stack
+from tests.peers.stack import backend
 
 MARK = "Remote-client"
 STOP_SECONDS = 5.0
@@ -72,7 +73,7 @@ async def _through(bench: Bench, place: Path, api: str) -> Visit:
     await asyncio.to_thread(_remove, place.parent / "state")
     await asyncio.to_thread(os.sync)
     began = time.perf_counter()
-    async with stack(place.parent, place, api, bench.port) as running:
+    async with agent(bench, place, api) as running:
         return await _visit(running.port, began)
 
 

@@ -17,7 +17,8 @@ import psutil
 from scripts.benches import app
 from scripts.benches.place import Bench
 from scripts.benches.rows import Budget, Row
-from tests.peers.stack import Stack, backend, stack
+from scripts.benches.running import agent
+from tests.peers.stack import Stack, backend
 
 GONE_WITHIN = 10.0
 LOOK_SECONDS = 0.002
@@ -31,7 +32,7 @@ async def measure(bench: Bench) -> list[Row]:
         for number in range(1, runs + 1):
             if number % 5 == 1:
                 bench.say(f"stop: {runs - number + 1} stops to go")
-            async with stack(place.parent, place, api.url, bench.port) as running:
+            async with agent(bench, place, api.url) as running:
                 await running.ready()
                 took, status, left = await _stopped(running, place)
             times.append(took)
@@ -54,12 +55,12 @@ async def measure(bench: Bench) -> list[Row]:
 
 async def _stopped(running: Stack, place: Path) -> tuple[float, int, int]:
     """Seconds until all were gone, the agent's exit status, and how many were left then."""
-    agent = running.agent.child
-    family = psutil.Process(agent.pid).children(recursive=True)
+    child = running.agent.child
+    family = psutil.Process(child.pid).children(recursive=True)
     began = time.perf_counter()
-    agent.send_signal(signal.SIGTERM)
+    child.send_signal(signal.SIGTERM)
     async with asyncio.timeout(GONE_WITHIN):
-        status = await agent.wait()
+        status = await child.wait()
     took = time.perf_counter() - began
     while any(_lives(process) for process in family) and took < GONE_WITHIN:
         await asyncio.sleep(LOOK_SECONDS)  # they are not our children: nothing tells of their end

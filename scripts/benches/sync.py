@@ -21,7 +21,8 @@ import orjson
 
 from scripts.benches.place import STAND_IN, Bench, write
 from scripts.benches.rows import Budget, Row, median
-from tests.peers.stack import Backend, Stack, backend, stack
+from scripts.benches.running import agent
+from tests.peers.stack import Backend, Stack, backend
 
 FILES = 5_000
 WHOLE_BYTES = 17_000_000
@@ -123,7 +124,7 @@ async def _first_sync(bench: Bench, api: str) -> dict[str, float]:
     (folder / "workspace").mkdir()
     await asyncio.to_thread(os.sync)
     began = time.perf_counter()
-    async with stack(folder, folder / "workspace", api, bench.port, DEV_COMMAND=STAND_IN) as running:
+    async with agent(bench, folder / "workspace", api, DEV_COMMAND=STAND_IN) as running:
         await running.until(lambda status: status["sync"]["applied_at"] is not None, within=120)
         took = time.perf_counter() - began
         return {"sync": _by_the_log(running), "exec": took, "peak": _peak(running.agent.child.pid)}

@@ -20,9 +20,10 @@ from scripts.benches import app
 from scripts.benches.place import Bench
 from scripts.benches.putting import client
 from scripts.benches.rows import Budget, Row, median
+from scripts.benches.running import agent
 from scripts.setup import CHROMIUMS
 from tests.conftest import CHROMIUM_FLAGS
-from tests.peers.stack import backend, stack
+from tests.peers.stack import backend
 
 REST_SECONDS = 0.3
 SEEN_MS = 20_000
@@ -86,7 +87,7 @@ async def measure(bench: Bench) -> list[Row]:
     rounds = bench.either(40, 6)
     async with backend(folder, bench.port()) as api:
         await api.put(app.SHELL | app.twins("Remote"))
-        async with stack(place.parent, place, api.url, bench.port) as running:
+        async with agent(bench, place, api.url) as running:
             await running.ready()
             async with _open(running.url) as watched:
                 with client(api.url) as connection:
