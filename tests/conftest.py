@@ -19,7 +19,7 @@ from typing import NoReturn
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from control.dev.workspace import link_or_copy
+from control.dev.workspace import make_project
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "runtime" / "next-template"
@@ -72,8 +72,7 @@ def workspace(template_modules: Path) -> Iterator[WorkspaceFactory]:
         nonlocal made
         made += 1
         place = home / str(made)
-        shutil.copytree(TEMPLATE, place, ignore=shutil.ignore_patterns("node_modules", ".next", "next-env.d.ts"))
-        shutil.copytree(template_modules, place / "node_modules", copy_function=link_or_copy, symlinks=True)
+        make_project(place, template_modules)
         for overlay in overlays:
             shutil.copytree(overlay, place, dirs_exist_ok=True)
         return place

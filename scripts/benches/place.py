@@ -6,7 +6,6 @@ the block of `open_bench` has ended.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import shutil
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from control.dev.workspace import CACHE, NOT_SOURCE, TEMPLATE, link_or_copy
+from control.dev.workspace import CACHE, make_project, template_modules
 from scripts import setup
 from tests.peers.dev_server import ODD_SERVER
 
@@ -62,13 +61,7 @@ class Bench:
     def workspace(self, files: Mapping[str, str]) -> Path:
         """A Next.js project: the template, its packages as hard links, and `files` over it."""
         place = self.folder() / "workspace"
-        shutil.copytree(TEMPLATE, place, ignore=NOT_SOURCE)
-        lock = hashlib.sha256((TEMPLATE / "package-lock.json").read_bytes()).hexdigest()[:16]
-        modules = CACHE / "modules" / lock / "node_modules"
-        shutil.copytree(modules, place / "node_modules", symlinks=True, copy_function=link_or_copy)
-        # On a machine no repository stands above the workspace. Here one does, and ignores it: Tailwind, which asks
-        # git's rules what to scan, would take half a second for each edit. It looks no higher than the first .git.
-        (place / ".git").mkdir()
+        make_project(place, template_modules())
         write(place, files)
         return place
 

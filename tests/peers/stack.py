@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,13 @@ class Process:
             self._child.send_signal(number)
         async with asyncio.timeout(within):
             return await self.child.wait()
+
+    async def end(self) -> None:
+        """Have it gone, in order if it can be: an agent that is killed leaves its dev server behind."""
+        if self._child is not None and self._child.returncode is None:
+            with suppress(TimeoutError):
+                await self.stop()
+            await self.kill()
 
     async def kill(self) -> None:
         if self._child is not None and self._child.returncode is None:
@@ -191,7 +198,7 @@ async def stack(
             if running.agent.child.returncode is None:
                 assert await running.agent.stop() == 0, running.tail()
         finally:
-            await running.agent.kill()
+            await running.agent.end()
 
 
 async def _until_listening(port: int, process: Process) -> None:
