@@ -81,7 +81,9 @@ class Agent:
             board=self.board,
             key=settings.api_key,
             logs=self._dev_server.logs,
-            actions=Actions(sync=self._sync.now, restart=self._dev_server.restart),
+            actions=Actions(
+                sync=self._sync.now, restart=self._dev_server.restart, sleep=lambda: "this agent does not sleep yet"
+            ),
             clock=clock,
         )
         self._gateway = Gateway(

@@ -17,6 +17,7 @@ Phase = Literal["starting", "running", "degraded", "sleeping", "stopping"]
 SyncState = Literal["starting", "current", "held", "failing"]
 DevServerState = Literal["waiting", "starting", "ready", "unresponsive", "restarting", "failed", "stopping", "stopped"]
 Source = Literal["compile", "runtime", "install", "sync", "dev_server"]
+Activity = Literal["request", "input", "edit", "editor", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,26 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class IdleFacts:
+    """What kept the machine awake last, in the contract's word (section 4), in its own (`kind`, `source`), and as a
+    clause (`reason`); `attended`: it proved that a person is there. Times are RFC 3339. `never`: why it does not sleep
+    by itself. `visible` and `hidden` count the open pages of the app.
+    """
+
+    mode: Literal["exit", "suspend", "off"] = "off"
+    last_activity: Activity = "none"
+    last_activity_at: str | None = None
+    kind: str = "start"
+    source: str = ""
+    attended: bool = True
+    reason: str = "the machine started"
+    sleep_at: str | None = None
+    never: str | None = None
+    visible: int = 0
+    hidden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     app_id: str
     machine: str
@@ -107,12 +128,16 @@ class Snapshot:
     version: str
     sync: SyncFacts = field(default_factory=SyncFacts)
     dev_server: DevServerFacts = field(default_factory=DevServerFacts)
+    idle: IdleFacts = field(default_factory=IdleFacts)
     problems: tuple[Problem, ...] = ()
+    sleeping: bool = False
     stopping: bool = False
 
 
 def phase(now: Snapshot) -> Phase:
     """What the agent as a whole is doing, in the contract's words (section 4)."""
+    if now.sleeping:
+        return "sleeping"
     if now.stopping:
         return "stopping"
     if now.sync.applied_at is None or (now.dev_server.ready_at is None and now.dev_server.state != "failed"):
@@ -155,10 +180,20 @@ class Board:
     def dev_server(self, facts: DevServerFacts) -> None:
         self._set(replace(self.snapshot, dev_server=facts))
 
+    def idle(self, facts: IdleFacts) -> None:
+        self._set(replace(self.snapshot, idle=facts))
+
     def problems(self, source: Source, problems: tuple[Problem, ...]) -> None:
         """Replace all problems of one source; an empty tuple says that they are mended."""
         self._problems[source] = problems
         self._set(replace(self.snapshot, problems=tuple(p for of in self._problems.values() for p in of)))
+
+    def sleeping(self) -> None:
+        self._set(replace(self.snapshot, sleeping=True))
+
+    def awake(self) -> None:
+        """It was called back, or woke up."""
+        self._set(replace(self.snapshot, sleeping=False))
 
     def stopping(self) -> None:
         self._set(replace(self.snapshot, stopping=True))

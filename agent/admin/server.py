@@ -38,10 +38,13 @@ KEEPALIVE_SECONDS = 75.0
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What may be asked for. Both return at once; `restart` takes the reason that the log and /status will show."""
+    """What may be asked for. All return at once; `restart` takes the reason that the log and /status will show.
+    `sleep` returns why it cannot be done, or None.
+    """
 
     sync: Callable[[], None]
     restart: Callable[[str], None]
+    sleep: Callable[[], str | None]
 
 
 class Admin:
@@ -100,6 +103,7 @@ class Admin:
                 web.get("/logs", self._log),
                 web.post("/sync", self._sync),
                 web.post("/restart", self._restart),
+                web.post("/sleep", self._sleep),
             ]
         )
         return app
@@ -159,8 +163,16 @@ class Admin:
             self._actions.restart("asked for by POST /restart")
         return refused or _json({"success": True}, 202)
 
+    async def _sleep(self, request: web.Request) -> web.Response:
+        refused = self._refused(request)
+        if refused is None:
+            log.info("admin.sleep_asked", remote=request.remote)
+            why_not = self._actions.sleep()
+            refused = None if why_not is None else _failure(409, why_not)
+        return refused or _json({"success": True}, 202)
+
     def _show(self, now: Snapshot) -> view.Facts:
-        return view.facts(now, self._versions)
+        return view.facts(now, self._versions, self._clock.wall())
 
     def _refused(self, request: web.Request) -> web.Response | None:
         why = refusal(request.headers.get("Authorization"), self._key)

@@ -1,7 +1,7 @@
 """The snapshot as the body of an activity report (contract, section 4), and which of it is news.
 
-Pure. The idle clock and the receipts are not measured yet: the body says so in the contract's own words (`none`,
-null, no receipts), so that a backend needs no second form when they are.
+Pure. Receipts are not measured yet: the body says so with an empty list, so that a backend needs no second form when
+they are.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def body(now: Snapshot) -> Body:
         "machine": now.machine,
         "revision": now.sync.revision,
         "etag": now.sync.etag and _utf8(now.sync.etag),
-        "last_activity_at": None,
-        "last_activity": "none",
-        "sleep_at": None,
+        "last_activity_at": now.idle.last_activity_at,
+        "last_activity": now.idle.last_activity,
+        "sleep_at": now.idle.sleep_at,
         "dev_server": {
             "state": now.dev_server.state,
             "restarts": now.dev_server.restarts,

@@ -70,7 +70,11 @@ async def admin_port(
     clock: Clock = Clock(),  # noqa: B008 - as above
 ) -> AsyncIterator[Port]:
     board, output, asked = Board(RUNNING), Output(), []
-    actions = Actions(sync=lambda: asked.append("sync"), restart=lambda reason: asked.append(f"restart: {reason}"))
+    actions = Actions(
+        sync=lambda: asked.append("sync"),
+        restart=lambda reason: asked.append(f"restart: {reason}"),
+        sleep=lambda: asked.append("sleep"),
+    )
     admin = Admin(board=board, key=key, logs=output, actions=actions, clock=clock)
     await admin.start(0, "127.0.0.1")
     timeout = aiohttp.ClientTimeout(total=DEADLINE)

@@ -7,7 +7,8 @@ from typing import Any, get_type_hints
 
 from hypothesis import strategies as st
 
-from agent.status import DevServerFacts, Failure, Problem, Snapshot, SyncFacts
+from agent.clock import rfc3339
+from agent.status import DevServerFacts, Failure, IdleFacts, Problem, Snapshot, SyncFacts
 
 FIRST = Snapshot(app_id="shop", machine="m1", started_at="2026-11-22T10:00:00.000Z", version="0.1.0")
 SYNCED = SyncFacts(
@@ -41,6 +42,7 @@ RUNNING = Snapshot(
 )
 
 
+MOMENTS = st.none() | st.floats(0, 4e9).map(rfc3339)
 COUNTS = st.integers(0, 10**18 - 1)
 """As large as a revision may be."""
 
@@ -56,6 +58,7 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
     return anything(
         Snapshot,
         started_at=st.just("2026-11-22T10:00:00.000Z"),
+        idle=anything(IdleFacts, last_activity_at=MOMENTS, sleep_at=MOMENTS),
         sync=anything(
             SyncFacts,
             progress=st.none() | st.tuples(COUNTS, st.none() | COUNTS),

@@ -42,6 +42,8 @@ DECIDING = {
     "agent/gateway/pages/view.py": "what a page says",
     "agent/gateway/frames.py": "where a frame ends",
     "agent/gateway/answers.py": "the bytes of the gateway's own answers",
+    "agent/sleep/idle.py": "when the machine sleeps",
+    "agent/sleep/facts.py": "what the clock looks like from outside",
     "agent/admin/view.py": "what /status and /events show",
     "agent/admin/access.py": "who may act",
     "agent/admin/exposition.py": "what Prometheus is told",

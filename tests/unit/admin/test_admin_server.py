@@ -120,7 +120,8 @@ class TestLogs:
 
 class TestActing:
     @pytest.mark.parametrize(
-        ("path", "asked"), [("/sync", ["sync"]), ("/restart", ["restart: asked for by POST /restart"])]
+        ("path", "asked"),
+        [("/sync", ["sync"]), ("/restart", ["restart: asked for by POST /restart"]), ("/sleep", ["sleep"])],
     )
     async def test_whoever_has_the_key_is_obeyed(self, port: Port, path: str, asked: list[str]) -> None:
         async with port.client.post(path, headers=BEARER) as response:
@@ -128,7 +129,7 @@ class TestActing:
             assert await response.json() == {"success": True}
         assert port.asked == asked
 
-    @pytest.mark.parametrize("path", ["/sync", "/restart"])
+    @pytest.mark.parametrize("path", ["/sync", "/restart", "/sleep"])
     @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
     async def test_others_are_told_which_credential_is_taken(
         self, port: Port, path: str, headers: dict[str, str]
@@ -197,7 +198,7 @@ class TestPort:
             board=port.board,
             key=Secret(KEY),
             logs=port.output,
-            actions=Actions(sync=lambda: None, restart=lambda _: None),
+            actions=Actions(sync=lambda: None, restart=lambda _: None, sleep=lambda: None),
             clock=Clock(),
         )
         with pytest.raises(Occupied, match=rf"^AGENT_PORT {port.admin.port} is taken by \S+ \(pid \d+\): "):
@@ -210,7 +211,7 @@ class TestPort:
             board=port.board,
             key=None,
             logs=port.output,
-            actions=Actions(sync=lambda: None, restart=lambda _: None),
+            actions=Actions(sync=lambda: None, restart=lambda _: None, sleep=lambda: None),
             clock=Clock(),
         )
         with pytest.raises(ConfigError, match=r"^AGENT_PORT 1234 cannot be listened on"):

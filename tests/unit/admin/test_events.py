@@ -17,9 +17,11 @@ from agent.status import Board, Snapshot
 from tests.peers.admin_port import Output
 from tests.peers.snapshots import READY, RUNNING, snapshots
 
+WALL = 1_795_000_000.0
+
 
 def show(now: Snapshot) -> dict[str, object]:
-    return facts(now, {})
+    return facts(now, {}, WALL)
 
 
 def data(chunk: bytes) -> dict[str, Any]:
