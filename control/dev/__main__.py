@@ -1,6 +1,7 @@
 """`scripts/dev [DIR]`: the whole loop on this machine, from an edit in a folder to the page in a browser.
 
 Starts the control plane, which watches the folder, and the agent, which previews it; says where to look; ends both.
+An agent that went to sleep (IDLE_TIMEOUT=20s scripts/dev) is started again by the next visit, as on a hosted machine.
 Exit status: 0 after Ctrl-C or SIGTERM (130 while the workspace is still being made), 1 when one of the two ended by
 itself, 2 when the folder cannot be previewed.
 """
@@ -17,7 +18,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from control.dev.programs import Ended, running
+from control.dev.doorbell import NobodyThere
+from control.dev.life import Life
+from control.dev.programs import Ended, Program, running
 from control.dev.terminal import Terminal
 from control.dev.workspace import ROOT, Place, Unusable, open_place
 
@@ -47,28 +50,48 @@ async def _run(folder: Path, place: Place, terminal: Terminal) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     ports = free_ports()
-    control = running(
-        "control", _control(folder, place, ports), dict(os.environ), place.home / "control.log", terminal.say
+    control_log, agent_log = place.home / "control.log", place.home / "agent.log"
+    for log in (control_log, agent_log):
+        log.unlink(missing_ok=True)
+    control = running("control", _control(folder, place, ports), dict(os.environ), control_log, terminal.say)
+    agent = Life(
+        start=lambda: running("agent", _agent(), _agent_environ(place, ports), agent_log, terminal.say),
+        announce=lambda first: _announce(folder, ports, terminal, first=first),
+        port=ports[SHOWN],
+        say=terminal.say,
     )
-    agent = running("agent", _agent(), _agent_environ(place, ports), place.home / "agent.log", terminal.say)
     status = 0
     try:
-        async with control as the_control, agent as the_agent, asyncio.TaskGroup() as group:
-            from control.dev.announce import announce  # noqa: PLC0415 - 0.3 s that pass while the two start
-
+        async with control as the_control, asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(the_control.watch(), name="control"),
-                group.create_task(the_agent.watch(), name="agent"),
-                group.create_task(announce(folder, ports[SHOWN], ports["AGENT_PORT"], terminal), name="announce"),
+                group.create_task(_all_the_time(the_control), name="control"),
+                group.create_task(agent.run(), name="agent"),
             ]
             await stop.wait()
             for task in tasks:
                 task.cancel()
             terminal.say("stopping")
-    except* Ended as ended:
-        terminal.say(str(ended.exceptions[0]))
+    except* (Ended, NobodyThere) as ended:
+        terminal.say(str(_first(ended)))
         status = 1
     return status
+
+
+async def _announce(folder: Path, ports: dict[str, int], terminal: Terminal, *, first: bool) -> None:
+    from control.dev.announce import announce  # noqa: PLC0415 - 0.3 s that pass while the programs start
+
+    await announce(folder, ports[SHOWN], ports["AGENT_PORT"], terminal, first=first)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _all_the_time(program: Program) -> None:
+    await program.watch()
+    raise Ended(f"the {program.name} ended by itself")
 
 
 def _control(folder: Path, place: Place, ports: dict[str, int]) -> list[str]:
@@ -82,7 +105,9 @@ def _agent() -> list[str]:
 
 
 def _agent_environ(place: Place, ports: dict[str, int]) -> dict[str, str]:
-    """The contract's section 1. What the developer's own shell says about sleep or another backend does not count."""
+    """The contract's section 1. What the developer's own shell says about another backend does not count, and the agent
+    sleeps only if it says after how long: an editor beside the page is not seen from here.
+    """
     environ = {name: value for name, value in os.environ.items() if name not in {"API_KEY", "FLY_MACHINE_ID"}}
     return {
         **environ,
@@ -91,7 +116,8 @@ def _agent_environ(place: Place, ports: dict[str, int]) -> dict[str, str]:
         "API_KEY_FILE": str(place.key_file),
         "WORKSPACE": str(place.workspace),
         "STATE_DIR": str(place.state),
-        "SLEEP_MODE": "off",
+        "SLEEP_MODE": "exit",
+        "IDLE_TIMEOUT": os.environ.get("IDLE_TIMEOUT", "0"),
         **{name: str(port) for name, port in ports.items() if name.endswith("PORT")},
     }
 

@@ -14,9 +14,13 @@ LOOK_SECONDS = 0.1
 NO_AGENT = "starting the agent"
 
 
-async def announce(folder: Path, port: int, agent_port: int, terminal: Terminal) -> None:
-    """Say the address as soon as the gateway answers there, if only with its waiting page, and when the app does."""
-    said = False
+async def announce(folder: Path, port: int, agent_port: int, terminal: Terminal, *, first: bool) -> None:
+    """Say the address as soon as the gateway answers there, if only with its waiting page, and when the app does. Not
+    the `first` time, only that somebody came, and when the app is back.
+    """
+    if not first:
+        terminal.begin()
+    said = not first
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         while True:
             waits = await _waits_for(session, agent_port)
@@ -27,6 +31,9 @@ async def announce(folder: Path, port: int, agent_port: int, terminal: Terminal)
                 break
             terminal.doing(waits)
             await asyncio.sleep(LOOK_SECONDS)
+    if not first:
+        terminal.say(f"  Somebody came, and it is awake after {terminal.elapsed:.1f} s.")
+        return
     terminal.say(f"  It is live after {terminal.elapsed:.1f} s and follows every save. Ctrl-C ends it.")
     terminal.say(f"  What goes on: http://localhost:{agent_port}/status\n")
 

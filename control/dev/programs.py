@@ -29,7 +29,7 @@ LONGEST_LINE = 1 << 20
 
 
 class Ended(Exception):
-    """A program ended without being asked. The message ends with its last lines."""
+    """A program failed. The message ends with its last lines."""
 
 
 class Program:
@@ -43,10 +43,11 @@ class Program:
         self._last: deque[str] = deque(maxlen=15)
 
     async def watch(self) -> None:
-        """Read its output until it ends, which is an error: both run until they are stopped."""
+        """Read its output until it ends by itself. Raises Ended unless that was with status 0."""
         await self._read()
         status = await self._process.wait()
-        raise Ended("\n".join([f"the {self.name} ended with status {status}; its last words:", *self._last]))
+        if status:
+            raise Ended("\n".join([f"the {self.name} ended with status {status}; its last words:", *self._last]))
 
     async def _read(self) -> None:
         output = self._process.stdout
@@ -82,7 +83,7 @@ class Program:
 async def running(
     name: str, command: Sequence[str], environ: Mapping[str, str], log: Path, show: Callable[[str], None]
 ) -> AsyncIterator[Program]:
-    with log.open("wb") as file:
+    with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
             *command,
             env=environ,

@@ -16,6 +16,10 @@ class Terminal:
         self._doing: str | None = None
         self._said_at = 0.0
 
+    def begin(self) -> None:
+        """Count from here."""
+        self._begun = time.monotonic()
+
     def doing(self, what: str) -> None:
         """Say what is being waited for. Call it often: it is also what makes the seconds go on."""
         now = time.monotonic()
