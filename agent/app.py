@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from agent import __version__, api
+from agent import __version__, api, isolation
 from agent.admin.server import Actions, Admin
 from agent.clock import Clock, rfc3339
 from agent.config import Settings
@@ -42,7 +42,10 @@ class Agent:
         self._settings = settings
         self._clock = clock
         started = rfc3339(clock.wall())
-        self.board = Board(Snapshot(settings.app_id, settings.machine, started, __version__))
+        self._isolation = isolation.look(settings, environ)
+        user = self._isolation.user
+        first = Snapshot(settings.app_id, settings.machine, started, __version__, isolation=self._isolation.facts)
+        self.board = Board(first)
         self._session = api.open_session(api.fixed(settings.api_key))
 
         self._dev_server = Supervisor(
@@ -54,6 +57,7 @@ class Agent:
             publish=self.board.dev_server,
             problems=self.board.problems,
             environ=environ,
+            user=user,
         )
         self._sync = Sync(
             backend=Backend(self._session, address=self._address, clock=clock),
@@ -63,6 +67,7 @@ class Agent:
                 app=settings.app_id,
                 api=settings.api_url,
                 stamp=lambda: rfc3339(clock.wall()).replace(":", ""),
+                owner=(user.uid, user.gid) if user else None,
             ),
             timing=Timing(settings.poll_interval, settings.long_poll_wait),
             clock=clock,
@@ -106,6 +111,7 @@ class Agent:
 
     async def _start(self) -> None:
         settings = self._settings
+        isolation.prepare(self._isolation, settings)
         await self._admin.start(settings.agent_port)
         await self._gateway.start(settings.port)
         await self._sync.open()
@@ -118,6 +124,8 @@ class Agent:
             agent_port=settings.agent_port,
             version=__version__,
         )
+        danger = self._isolation.root and self._isolation.user is None
+        (log.warning if danger else log.info)("agent.isolation", reason=self._isolation.reason)
 
     async def _turn(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:

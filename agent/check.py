@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
-from agent import api
+from agent import api, isolation
 from agent.clock import Clock
 from agent.config import Settings
-from agent.errors import BackendError
+from agent.errors import BackendError, ConfigError
 from agent.sync.backend import Backend
 from agent.sync.exchange import Ask
 
@@ -39,6 +39,7 @@ async def check(settings: Settings, say: Callable[[str], object]) -> int:
         ("WORKSPACE", _workspace),
         ("STATE_DIR", _state),
         ("ports", _ports),
+        ("isolation", _isolation),
         ("project", _project),
         ("DEV_COMMAND", _program),
         ("backend", _backend),
@@ -89,6 +90,16 @@ async def _ports(settings: Settings) -> str:
     if taken:
         raise _Failed("; ".join(taken) + " (an agent that runs already holds its own)")
     return f"{settings.port}, {settings.dev_port} and {settings.agent_port} are free"
+
+
+async def _isolation(settings: Settings) -> str:
+    try:
+        found = isolation.look(settings, os.environ)
+    except ConfigError as error:
+        raise _Failed(str(error)) from None
+    if found.user is None and found.root:
+        raise _Failed(f"{found.reason}, and can read and change everything here: make that user, or set DEV_USER")
+    return found.reason
 
 
 async def _project(settings: Settings) -> str:

@@ -55,6 +55,7 @@ class Settings:
     dev_port: int
     agent_port: int
     dev_command: tuple[str, ...]
+    dev_user: str
     poll_interval: float
     long_poll_wait: float
     idle_timeout: float
@@ -126,6 +127,12 @@ def _command(text: str) -> tuple[str, ...]:
     return words
 
 
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,9}|[A-Za-z_][A-Za-z0-9_.-]{0,31}", text) or text == "root":
+        raise _Wrong("a user's name or number, other than root's")
+    return text
+
+
 def _sleep_mode(text: str) -> str:
     if text not in {"exit", "suspend", "off"}:
         raise _Wrong("exit, suspend or off")
@@ -171,6 +178,12 @@ TABLE: tuple[Setting, ...] = (
         _command,
         "what is supervised: one shell-quoted string, run without a shell in `WORKSPACE`; `{port}` is `DEV_PORT`",
     ),
+    Setting(
+        "DEV_USER",
+        "preview",
+        _user,
+        "who runs the dev server, by name or number, where the agent is root and this user exists",
+    ),
     Setting("POLL_INTERVAL", "3s", _pause, "pause between polls where the backend cannot hold a request"),
     Setting("LONG_POLL_WAIT", "25s", _duration, "how long the backend is asked to hold one; `0` never"),
     Setting("IDLE_TIMEOUT", "5m", _duration, "quiet time before the machine puts itself to sleep; `0` never"),
@@ -212,6 +225,7 @@ def load(environ: Mapping[str, str], hostname: Callable[[], str] = socket.gethos
         dev_port=got["DEV_PORT"],
         agent_port=got["AGENT_PORT"],
         dev_command=tuple(word.replace("{port}", str(got["DEV_PORT"])) for word in got["DEV_COMMAND"]),
+        dev_user=got["DEV_USER"],
         poll_interval=got["POLL_INTERVAL"],
         long_poll_wait=got["LONG_POLL_WAIT"],
         idle_timeout=got["IDLE_TIMEOUT"],

@@ -77,6 +77,14 @@ class DevServerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class IsolationFacts:
+    """`user`: who runs the app's own code where that is not the agent's own user. `reason`: why it is so."""
+
+    user: str | None = None
+    reason: str = "not looked at yet"
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One thing to mend (contract, section 4). `file` is relative to the workspace; line and column count from 1."""
 
@@ -129,6 +137,7 @@ class Snapshot:
     sync: SyncFacts = field(default_factory=SyncFacts)
     dev_server: DevServerFacts = field(default_factory=DevServerFacts)
     idle: IdleFacts = field(default_factory=IdleFacts)
+    isolation: IsolationFacts = field(default_factory=IsolationFacts)
     problems: tuple[Problem, ...] = ()
     sleeping: bool = False
     stopping: bool = False

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agent.isolation import DevUser
+
 RUN_MARK = "PREVIEW_AGENT_RUN"
 """Carries the random id of one start to every descendant: the proof that a process is ours to end."""
 
@@ -18,6 +20,8 @@ _PASSED = frozenset(
 )
 
 
-def for_child(environ: Mapping[str, str], run: str) -> dict[str, str]:
+def for_child(environ: Mapping[str, str], run: str, user: DevUser | None = None) -> dict[str, str]:
+    """`user`: who the child runs as where that is not us; then HOME and TMPDIR are that user's own."""
     passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith("LC_")}
-    return passed | {"NEXT_TELEMETRY_DISABLED": "1", RUN_MARK: run}
+    own = {} if user is None else {"HOME": str(user.home), "TMPDIR": str(user.tmp)}
+    return passed | own | {"NEXT_TELEMETRY_DISABLED": "1", RUN_MARK: run}

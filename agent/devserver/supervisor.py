@@ -24,6 +24,7 @@ import structlog
 
 from agent.clock import Clock, rfc3339
 from agent.devserver import environment, frames, hmr, lifecycle, orphans, probe, rules
+from agent.devserver.confine import confined
 from agent.devserver.facts import Sample, Times, facts, problems
 from agent.devserver.frames import Compile
 from agent.devserver.logs import LogTail
@@ -51,6 +52,7 @@ from agent.devserver.states import (
     first,
 )
 from agent.errors import AgentError, DiskError
+from agent.isolation import DevUser
 from agent.status import Applied, DevServerFacts, Problem, Source
 
 log = structlog.get_logger()
@@ -77,7 +79,9 @@ class Supervisor:
         publish: Callable[[DevServerFacts], None],
         problems: Callable[[Source, tuple[Problem, ...]], None],
         environ: Mapping[str, str],
+        user: DevUser | None = None,
     ) -> None:
+        """`user`: who runs the command, where that is not the agent's own user."""
         self.logs = LogTail()
         self._command = command
         self._workspace = workspace
@@ -87,6 +91,7 @@ class Supervisor:
         self._publish = publish
         self._publish_problems = problems
         self._environ = environ
+        self._user = user
         self._state: State = first(clock.monotonic())
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._child: Child | None = None
@@ -237,9 +242,9 @@ class Supervisor:
             await orphans.clear(self._state_dir, self._port)
             orphans.write(self._state_dir, orphans.Record(run))
             child = spawn(
-                self._command,
+                confined(self._command, self._user),
                 workspace=self._workspace,
-                environ=environment.for_child(self._environ, run),
+                environ=environment.for_child(self._environ, run, self._user),
                 run=run,
                 hear=self._hear,
             )

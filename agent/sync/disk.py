@@ -26,7 +26,7 @@ from agent.sync.burst import Burst
 from agent.sync.manifest import Foreign, Intent, Manifest, Step
 from agent.sync.paths import shown
 from agent.sync.plan import Folder, Operation, Put, Remove
-from agent.sync.stage import Receiver, Stage
+from agent.sync.stage import Owner, Receiver, Stage
 from agent.sync.tree import Obstacle, Tree
 
 KEPT_CONFLICTS = 100
@@ -48,12 +48,24 @@ class Outcome:
 
 
 class Disk:
-    def __init__(self, *, workspace: Path, state_dir: Path, app: str, api: str, stamp: Callable[[], str]) -> None:
-        """`stamp` names a burst, for the folder that keeps what it replaced: sortable text, fit for a file name."""
+    def __init__(
+        self,
+        *,
+        workspace: Path,
+        state_dir: Path,
+        app: str,
+        api: str,
+        stamp: Callable[[], str],
+        owner: Owner | None = None,
+    ) -> None:
+        """`stamp` names a burst, for the folder that keeps what it replaced: sortable text, fit for a file name.
+        `owner`: whose the workspace is, where that is not the agent's own user.
+        """
         self._workspace = workspace
         self._state_dir = state_dir
         self._conflicts = state_dir / "conflicts"
         self._stamp = stamp
+        self._owner = owner
         self._stage: Stage | None = None
         self.manifest = Manifest(state_dir / "manifest.jsonl", app=app, api=api)
 
@@ -73,7 +85,10 @@ class Disk:
                 if self._workspace.is_relative_to(own):
                     raise ConfigError(f"WORKSPACE is {str(self._workspace)!r} (it takes a folder outside of {own})")
             self._workspace.mkdir(parents=True, exist_ok=True)
-            self._stage = Stage(self._state_dir / "staging")
+            if self._owner is not None:
+                with Tree(self._workspace, self._owner) as tree:
+                    tree.own()
+            self._stage = Stage(self._state_dir / "staging", self._owner)
             if self._workspace.stat().st_dev != self._state_dir.stat().st_dev:
                 raise ConfigError(
                     f"STATE_DIR is {str(self._state_dir)!r} (it takes a folder on the filesystem of WORKSPACE,"
@@ -182,7 +197,7 @@ class Disk:
 
     def _tree(self) -> Tree:
         try:
-            return Tree(self._workspace)
+            return Tree(self._workspace, self._owner)
         except OSError as error:
             raise DiskError(f"the workspace {self._workspace} cannot be opened: {error.strerror}") from error
 

@@ -14,9 +14,14 @@ from pathlib import Path
 
 from agent.sync.manifest import Record
 
+Owner = tuple[int, int]
+"""User and group."""
+
 
 class Stage:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owner: Owner | None = None) -> None:
+        """`owner`: whose the files are to be in the workspace, where that is not the agent's own user."""
+        self._owner = owner
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -93,7 +98,14 @@ class Stage:
         self._names.add(name)
 
     def create(self, name: str) -> int:
-        return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644, dir_fd=self.folder)
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644, dir_fd=self.folder)
+        if self._owner is not None:
+            try:
+                os.fchown(file, *self._owner)
+            except OSError:
+                os.close(file)
+                raise
+        return file
 
     def admit(self, partial: str, sha256: str) -> None:
         os.rename(partial, sha256, src_dir_fd=self.folder, dst_dir_fd=self.folder)

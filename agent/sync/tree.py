@@ -23,6 +23,7 @@ from typing import NamedTuple, Self
 
 from agent.sync.manifest import Record
 from agent.sync.paths import MAX_FILE_BYTES, MAX_PATH_BYTES, NEXT_WRITES, RESERVED
+from agent.sync.stage import Owner
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -49,7 +50,9 @@ class Done(NamedTuple):
 class Tree:
     """A hold on the workspace for one burst or one look. Not for two threads at once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, owner: Owner | None = None) -> None:
+        """`owner`: whose new folders are to be, where that is not the agent's own user."""
+        self._owner = owner
         self._folders: OrderedDict[str, int] = OrderedDict()
         self._root = os.open(root, _FOLDER)
 
@@ -61,9 +64,13 @@ class Tree:
             _close(folder)
         self._folders.clear()
 
+    def own(self) -> None:
+        """Give the workspace itself, and nothing in it, to its owner. Raises OSError."""
+        self._give(self._root)
+
     def make_folder(self, path: str) -> None:
         with _obstacles():
-            self._folder(path, create=True)
+            self._give(self._folder(path, create=True))  # again, since a kill may have come between making and giving
 
     def put(self, path: str, new: Record, staging: int, name: str, *, known: Record | None, aside: Path) -> Done:
         """Move the staged file `name` of the folder `staging` to `path`.
@@ -211,6 +218,11 @@ class Tree:
             with suppress(FileExistsError):  # somebody was quicker: whether it is a folder shows when it is opened
                 os.mkdir(name, 0o755, dir_fd=above)
             folder = os.open(name, _FOLDER, dir_fd=above)
+            try:
+                self._give(folder)
+            except OSError:
+                _close(folder)
+                raise
         except OSError as error:
             if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
                 raise
@@ -221,6 +233,11 @@ class Tree:
         if len(self._folders) > _OPEN_FOLDERS:
             _close(self._folders.popitem(last=False)[1])
         return folder
+
+    def _give(self, folder: int) -> None:
+        """Only what is the agent's own: a folder that already is somebody's stays that."""
+        if self._owner is not None and os.fstat(folder).st_uid == os.geteuid():
+            os.fchown(folder, *self._owner)
 
     def _forget(self, path: str) -> None:
         """Close what is held of a folder that may go away, and of those below it."""

@@ -16,6 +16,7 @@ from agent.sync.backend import Backend
 from agent.sync.disk import Disk
 from agent.sync.loop import Sync, Timing
 from agent.sync.manifest import Manifest
+from agent.sync.stage import Owner
 from tests.peers.backend_honest import KEY, HonestBackend
 
 PATIENCE = 20.0
@@ -29,6 +30,7 @@ class Place:
     """Where one agent lives."""
 
     home: Path
+    owner: Owner | None = None
 
     @property
     def workspace(self) -> Path:
@@ -46,6 +48,7 @@ class Place:
             app="demo",
             api=api_url,
             stamp=lambda: rfc3339(clock.wall()).replace(":", ""),
+            owner=self.owner,
         )
 
     def files(self) -> dict[str, bytes]:

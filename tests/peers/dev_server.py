@@ -15,6 +15,7 @@ import psutil
 
 from agent.clock import Clock
 from agent.devserver.supervisor import Supervisor
+from agent.isolation import DevUser
 from agent.status import Applied, DevServerFacts, DevServerState, Problem, Source
 
 ODD_SERVER = Path(__file__).with_name("odd_server.py")
@@ -99,7 +100,9 @@ class Running:
                 await response.read()
 
 
-def supervisor(command: tuple[str, ...], folder: Path, port: int, board: Board, clock: Clock) -> Supervisor:
+def supervisor(
+    command: tuple[str, ...], folder: Path, port: int, board: Board, clock: Clock, *, user: DevUser | None = None
+) -> Supervisor:
     workspace = folder / "workspace"
     workspace.mkdir(exist_ok=True)
     return Supervisor(
@@ -111,14 +114,17 @@ def supervisor(command: tuple[str, ...], folder: Path, port: int, board: Board, 
         publish=board.publish,
         problems=board.problems,
         environ={"PATH": os.environ["PATH"], "API_KEY": "a secret"},
+        user=user,
     )
 
 
 @asynccontextmanager
-async def running(command: tuple[str, ...], folder: Path, port: int, chance: float = 0.0) -> AsyncIterator[Running]:
+async def running(
+    command: tuple[str, ...], folder: Path, port: int, chance: float = 0.0, user: DevUser | None = None
+) -> AsyncIterator[Running]:
     """Run a supervisor in `folder`; at the end it is stopped, where the test has not done so. `chance` 0: no pauses."""
     board = Board()
-    supervised = supervisor(command, folder, port, board, Clock(chance=lambda: chance))
+    supervised = supervisor(command, folder, port, board, Clock(chance=lambda: chance), user=user)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(supervised.run())
         try:

@@ -32,6 +32,7 @@ def test_the_app_and_the_backend_are_all_that_must_be_said() -> None:
         dev_port=3001,
         agent_port=9090,
         dev_command=tuple(DEV_COMMAND.replace("{port}", "3001").split()),
+        dev_user="preview",
         poll_interval=3.0,
         long_poll_wait=25.0,
         idle_timeout=300.0,

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.devserver.confine import confined
+from agent.devserver.environment import for_child
+from agent.isolation import DevUser, Tools
+
+USER = DevUser(
+    "preview", 1000, 1001, Path("/home/preview"), Path("/tmp"), Tools("/b/choom", "/b/prlimit", "/b/setpriv")
+)
+
+
+def test_without_a_split_a_command_is_what_it_was() -> None:
+    assert confined(("node", "server.js"), None) == ("node", "server.js")
+
+
+def test_the_command_comes_last_and_as_it_was() -> None:
+    command = ("node", "--bounding-set=+all", "-x", "--", "a b")
+    assert confined(command, USER)[-5:] == command
+
+
+def test_privileges_are_given_up_last_and_by_number() -> None:
+    chain = confined(("node",), USER)
+    places = [chain.index(tool) for tool in ("/b/choom", "/b/prlimit", "/b/setpriv", "node")]
+    assert places == sorted(places)
+    assert {"--reuid=1000", "--regid=1001", "--clear-groups", "--no-new-privs"} <= set(chain)
+
+
+def test_no_program_of_the_chain_is_looked_up_on_the_path() -> None:
+    chain = confined(("node",), USER)
+    starts = [0, *(place + 1 for place, word in enumerate(chain) if word == "--")]
+    assert all(chain[place].startswith("/") for place in starts if chain[place] != "node")
+
+
+def test_home_and_scratch_folder_are_the_users_own() -> None:
+    environ = for_child({"HOME": "/root", "TMPDIR": "/root/tmp", "API_KEY": "k", "PATH": "/bin"}, "run", USER)
+    assert (environ["HOME"], environ["TMPDIR"], environ["PATH"]) == ("/home/preview", "/tmp", "/bin")
+    assert "API_KEY" not in environ
+
+
+def test_without_a_split_home_is_passed_on() -> None:
+    assert for_child({"HOME": "/root"}, "run")["HOME"] == "/root"

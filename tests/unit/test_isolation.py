@@ -1,0 +1,156 @@
+"""Whether the app's code gets a user of its own, and what is refused because it would not hold."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.errors import ConfigError
+from agent.isolation import look, may_write, prepare
+from tests.peers.split import NOBODY, needs_split, nobody, open_folder, settings
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
+
+
+def refusal(folder: Path, **environ: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        look(settings(folder, **environ), {})
+    return str(caught.value)
+
+
+def test_an_agent_that_is_not_root_says_that_nothing_is_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    found = look(settings(tmp_path), {})
+    assert (found.user, found.root, found.facts.user) == (None, False, None)
+    assert "does not run as root" in found.facts.reason
+
+
+@needs_split
+def test_a_user_that_does_not_exist_is_named(place: Path) -> None:
+    found = look(settings(place, DEV_USER="no-such-user"), {})
+    assert (found.user, found.root) == (None, True)
+    assert "there is no user no-such-user (DEV_USER)" in found.reason
+
+
+@needs_split
+def test_missing_tools_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None if name == "setpriv" else f"/usr/bin/{name}")
+    found = look(settings(place), {})
+    assert (found.user, found.root) == (None, True)
+    assert "choom, prlimit and setpriv are not all installed" in found.reason
+
+
+@needs_split
+def test_the_tools_are_not_looked_for_on_the_path(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = place / "setpriv"
+    planted.write_text("#!/bin/sh\n")
+    planted.chmod(0o755)
+    monkeypatch.setenv("PATH", str(place))
+    user = look(settings(place), {"PATH": str(place)}).user
+    assert user is not None
+    assert not user.tools.setpriv.startswith(str(place))
+
+
+@needs_split
+def test_a_number_without_a_name_is_a_user_and_a_group(place: Path) -> None:
+    user = look(settings(place, DEV_USER="54321"), {}).user
+    assert user is not None
+    assert (user.name, user.uid, user.gid) == ("54321", 54321, 54321)
+
+
+@needs_split
+def test_roots_group_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.isolation._entry", lambda _: __import__("pwd").getpwnam("root"))
+    assert "neither root nor in its group" in refusal(place)
+
+
+@needs_split
+def test_a_workspace_that_the_user_cannot_reach_is_refused(place: Path) -> None:
+    (place / "closed").mkdir(mode=0o700)
+    said = refusal(place, WORKSPACE=str(place / "closed" / "workspace"))
+    assert f"can reach; {place / 'closed'} is closed" in said
+
+
+@needs_split
+def test_a_workspace_of_some_third_user_is_refused(place: Path) -> None:
+    (place / "workspace").mkdir()
+    os.chown(place / "workspace", 12345, 12345)
+    assert "this one belongs to user 12345" in refusal(place)
+
+
+@needs_split
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+@pytest.mark.parametrize("setting", ["WORKSPACE", "STATE_DIR"])
+def test_a_place_that_the_user_could_exchange_is_refused(place: Path, setting: str, mode: int) -> None:
+    """With the sticky bit only what is the user's own can be moved away, and the workspace is in any case."""
+    above = place / "shared"
+    above.mkdir()
+    above.chmod(mode)
+    (above / "here").mkdir()
+    if mode & 0o1000:
+        assert look(settings(place, **{setting: str(above / "here")}), {}).user is not None
+        os.chown(above / "here", NOBODY, NOBODY)
+        if setting == "WORKSPACE":
+            assert look(settings(place, WORKSPACE=str(above / "here")), {}).user is not None
+            return
+    assert f"may write to {above}" in refusal(place, **{setting: str(above / "here")})
+
+
+@needs_split
+def test_a_parent_that_is_the_users_own_is_refused_whatever_its_mode(place: Path) -> None:
+    above = place / "own"
+    above.mkdir(mode=0o555)
+    os.chown(above, NOBODY, NOBODY)
+    assert f"may write to {above}" in refusal(place, STATE_DIR=str(above / "state"))
+
+
+@needs_split
+def test_the_state_is_roots_alone_and_the_user_gets_a_home_and_a_scratch_folder(place: Path) -> None:
+    wanted = settings(place)
+    wanted.state_dir.mkdir(mode=0o777)
+    os.chown(wanted.state_dir, NOBODY, NOBODY)
+    (place / "closed").mkdir(mode=0o700)
+    found = look(wanted, {"TMPDIR": str(place / "closed")})
+    for _ in range(2):  # a second start finds what the first one made
+        prepare(found, wanted)
+    assert found.user is not None
+    there = wanted.state_dir.stat()
+    assert (there.st_uid, there.st_mode & 0o777) == (0, 0o700)
+    assert (found.user.home, found.user.tmp) == (place / "state-home", place / "state-tmp")
+    for folder in (found.user.home, found.user.tmp):
+        assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (NOBODY, 0o700)
+
+
+@needs_split
+def test_a_scratch_folder_that_serves_is_kept(place: Path) -> None:
+    (place / "scratch").mkdir()
+    (place / "scratch").chmod(0o1777)
+    user = look(settings(place), {"TMPDIR": str(place / "scratch")}).user
+    assert user is not None
+    assert user.tmp == place / "scratch"
+
+
+@needs_split
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "writes"),
+    [
+        (0, 0, 0o755, False),
+        (0, 0, 0o757, True),
+        (0, NOBODY, 0o775, True),
+        (0, NOBODY, 0o757, False),  # the group's bits decide for who is in it, as in the kernel
+        (NOBODY, 0, 0o500, True),  # what is one's own can be opened
+    ],
+)
+def test_who_may_write_a_folder(place: Path, owner: int, group: int, mode: int, writes: bool) -> None:  # noqa: FBT001 - a column of the table
+    (place / "it").mkdir()
+    (place / "it").chmod(mode)
+    os.chown(place / "it", owner, group)
+    assert may_write(place / "it", nobody(place)) is writes
