@@ -85,6 +85,7 @@ class Agent:
         self._admin = Admin(
             board=self.board,
             key=settings.api_key,
+            app_user=user.uid if user else None,
             logs=self._dev_server.logs,
             actions=Actions(
                 sync=self._sync.now, restart=self._dev_server.restart, sleep=lambda: "this agent does not sleep yet"

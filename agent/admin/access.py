@@ -1,4 +1,5 @@
-"""Who may ask this agent to act: whoever holds the key that the agent itself shows to the backend.
+"""Who may ask this agent to act: whoever holds the key that the agent itself shows to the backend. And what the app's
+own code may read without that key, where it is known by its user: hardly anything, since strangers wrote it.
 
 Pure. The comparison takes the same time wherever the two differ. A refusal says why, and never what was sent.
 """
@@ -9,6 +10,9 @@ import hmac
 from dataclasses import dataclass
 
 from agent.config import Secret
+
+OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+"""What anybody may read: nothing of the app's owner, of the backend or of the output is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +36,8 @@ def refusal(authorization: str | None, key: Secret | None) -> Refusal | None:
     if not hmac.compare_digest(sent, key.reveal().encode()):
         return Refusal("the bearer token is not this agent's API_KEY", 'Bearer error="invalid_token"')
     return None
+
+
+def hidden(path: str, authorization: str | None, key: Secret | None) -> Refusal | None:
+    """Why the app's own code may not read `path`, or None where it may."""
+    return None if path in OPEN else refusal(authorization, key)

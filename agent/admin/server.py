@@ -1,8 +1,9 @@
 """The HTTP server on AGENT_PORT (contract, section 4).
 
-Reading is open to whoever reaches the port (a machine's private network); acting takes the key. Nothing here changes
-a fact: answers are made of the board's snapshot, and `Actions` are asked, never waited for. A probe of these endpoints
-is no activity: the idle clock does not know this room. Every error is JSON, `{"success": false, "error": "…"}`.
+Reading is open to whoever reaches the port (a machine's private network), but not to the app's own code, where that
+has a user of its own; acting takes the key. Nothing here changes a fact: answers are made of the board's snapshot, and
+`Actions` are asked, never waited for. A probe of these endpoints is no activity: the idle clock does not know this
+room. Every error is JSON, `{"success": false, "error": "…"}`.
 
 What must not live here: how facts are shown (view.py, exposition.py), who may act (access.py).
 """
@@ -20,7 +21,8 @@ import structlog
 from aiohttp import web
 
 from agent.admin import view
-from agent.admin.access import refusal
+from agent.admin.access import Refusal, hidden, refusal
+from agent.admin.caller import is_app_code
 from agent.admin.events import Logs, events, followed, text
 from agent.admin.port import unusable
 from agent.admin.streams import Streams
@@ -48,12 +50,23 @@ class Actions:
 
 
 class Admin:
-    def __init__(self, *, board: Board, key: Secret | None, logs: Logs, actions: Actions, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        board: Board,
+        key: Secret | None,
+        logs: Logs,
+        actions: Actions,
+        clock: Clock,
+        app_user: int | None = None,
+    ) -> None:
+        """`app_user`: whose processes are the app's code, where that is not the agent's own user."""
         self._board = board
         self._key = key
         self._logs = logs
         self._actions = actions
         self._clock = clock
+        self._app_user = app_user
         self._started = clock.monotonic()
         self._versions = {"python": platform.python_version(), "aiohttp": aiohttp.__version__}
         self._streams = Streams()
@@ -91,7 +104,7 @@ class Admin:
             self._runner = None
 
     def _application(self) -> web.Application:
-        app = web.Application(middlewares=[_json_errors])
+        app = web.Application(middlewares=[_json_errors, self._guard])
         app.on_response_prepare.append(_common_headers)
         app.add_routes(
             [
@@ -174,12 +187,17 @@ class Admin:
     def _show(self, now: Snapshot) -> view.Facts:
         return view.facts(now, self._versions, self._clock.wall())
 
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        why = hidden(request.path, request.headers.get("Authorization"), self._key)
+        if why is not None and self._app_user is not None and await is_app_code(request.transport, self._app_user):
+            return _unauthorized(why)
+        return await handler(request)
+
     def _refused(self, request: web.Request) -> web.Response | None:
         why = refusal(request.headers.get("Authorization"), self._key)
         if why is not None:
-            response = _failure(401, why.message)
-            response.headers["WWW-Authenticate"] = why.challenge
-            return response
+            return _unauthorized(why)
         return _failure(503, "the agent is stopping") if self._board.snapshot.stopping else None
 
     async def _stream(
@@ -227,6 +245,12 @@ async def _common_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 def _json(value: object, status: int = 200) -> web.Response:
     return web.Response(body=view.encode(value), status=status, content_type="application/json")
+
+
+def _unauthorized(why: Refusal) -> web.Response:
+    response = _failure(401, why.message)
+    response.headers["WWW-Authenticate"] = why.challenge
+    return response
 
 
 def _failure(status: int, message: str, **more: object) -> web.Response:

@@ -68,6 +68,8 @@ class Port:
 async def admin_port(
     key: Secret | None = Secret(KEY),  # noqa: B008 - a Secret is a frozen value
     clock: Clock = Clock(),  # noqa: B008 - as above
+    app_user: int | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Port]:
     board, output, asked = Board(RUNNING), Output(), []
     actions = Actions(
@@ -75,8 +77,8 @@ async def admin_port(
         restart=lambda reason: asked.append(f"restart: {reason}"),
         sleep=lambda: asked.append("sleep"),
     )
-    admin = Admin(board=board, key=key, logs=output, actions=actions, clock=clock)
-    await admin.start(0, "127.0.0.1")
+    admin = Admin(board=board, key=key, logs=output, actions=actions, clock=clock, app_user=app_user)
+    await admin.start(0, host)
     timeout = aiohttp.ClientTimeout(total=DEADLINE)
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{admin.port}", timeout=timeout) as client:

@@ -47,6 +47,7 @@ DECIDING = {
     "agent/sleep/facts.py": "what the clock looks like from outside",
     "agent/admin/view.py": "what /status and /events show",
     "agent/admin/access.py": "who may act",
+    "agent/admin/peers.py": "whose a connection is",
     "agent/admin/exposition.py": "what Prometheus is told",
     "agent/report/body.py": "what the backend is told",
     "agent/report/answer.py": "what its answer means",
