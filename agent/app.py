@@ -46,7 +46,7 @@ class Agent:
         user = self._isolation.user
         first = Snapshot(settings.app_id, settings.machine, started, __version__, isolation=self._isolation.facts)
         self.board = Board(first)
-        self._session = api.open_session(api.fixed(settings.api_key))
+        self._session = api.open_session(api.fixed(settings.api_key), clock)
 
         self._dev_server = Supervisor(
             command=settings.dev_command,

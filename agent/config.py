@@ -43,8 +43,17 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class FlyMachine:
+    """Which Fly machine this is, by Fly's own variables, and where its socket is (agent/sleep/fly.py)."""
+
+    app: str
+    machine: str
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Durations are seconds. Paths are absolute, with links resolved."""
+    """Durations are seconds. Paths are absolute, with links resolved. `fly`: None anywhere else than on Fly."""
 
     app_id: str
     api_url: str
@@ -61,6 +70,7 @@ class Settings:
     idle_timeout: float
     sleep_mode: SleepMode
     machine: str
+    fly: FlyMachine | None
 
 
 class _Wrong(Exception):
@@ -189,6 +199,8 @@ TABLE: tuple[Setting, ...] = (
     Setting("IDLE_TIMEOUT", "5m", _duration, "quiet time before the machine puts itself to sleep; `0` never"),
     Setting("SLEEP_MODE", "exit", _sleep_mode, "`exit` (the machine stops), `suspend` (snapshot, else exit), `off`"),
     Setting("FLY_MACHINE_ID", None, _text, "set by Fly: the name that reports carry; elsewhere it is the host's name"),
+    Setting("FLY_APP_NAME", None, _text, "set by Fly: the Fly app that the machine belongs to"),
+    Setting("FLY_API_SOCKET", "/.fly/api", _path, "the machine's own socket, which Fly puts there"),
 )
 
 
@@ -231,7 +243,12 @@ def load(environ: Mapping[str, str], hostname: Callable[[], str] = socket.gethos
         idle_timeout=got["IDLE_TIMEOUT"],
         sleep_mode=got["SLEEP_MODE"],
         machine=got["FLY_MACHINE_ID"] or hostname(),
+        fly=_fly(got["FLY_APP_NAME"], got["FLY_MACHINE_ID"], got["FLY_API_SOCKET"]),
     )
+
+
+def _fly(app: str | None, machine: str | None, path: Path) -> FlyMachine | None:
+    return FlyMachine(app, machine, path) if app and machine else None
 
 
 def _takes(row: Setting) -> str:

@@ -61,6 +61,12 @@ class Unauthorized(BackendError):
     code = "unauthorized"
 
 
+class NoToken(BackendError):
+    """There is no API_KEY, and the machine's own socket gave no token: nothing was asked of the backend."""
+
+    code = "no_token"
+
+
 class NoSuchApp(BackendError):
     """404: the backend does not know APP_ID."""
 
@@ -83,6 +89,20 @@ class WrongBase(BadAnswer):
     """A delta against a tag that is not ours: the next request asks for the whole set (contract, section 3)."""
 
     code = "wrong_base"
+
+
+class MachineError(AgentError):
+    """The machine's own socket is not there, refused, or answered nothing that can be used.
+
+    `status` is that of the answer, where there was one: what is asked again unchanged is refused again below 500.
+    """
+
+    code = "machine"
+    retryable = True
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class DiskError(AgentError):

@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 import structlog
 
+from agent.api import Session
 from agent.clock import Clock, retry_after
 from agent.errors import AgentError, BackendError, BadAnswer, Unreachable
 from agent.report.answer import Answer, understand
@@ -41,7 +42,7 @@ class Reporter:
         self,
         *,
         board: Board,
-        session: aiohttp.ClientSession,
+        session: Session,
         url: str,
         clock: Clock,
         on_editor_activity: Callable[[str], None],
@@ -118,11 +119,10 @@ class Reporter:
 
     async def _post(self, report: Body) -> Answer:
         try:
-            async with self._session.post(
+            async with await self._session.post(
                 self._url,
                 data=orjson.dumps(report),
                 headers={"Content-Type": "application/json", "Accept": "application/json"},
-                allow_redirects=False,
             ) as response:
                 data = await _bounded(response) if response.status < 300 else b""
                 wait = retry_after(response.headers.get("Retry-After"), self._clock.wall())

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import aiohttp
 
+from agent.api import Session
 from agent.clock import Clock
 from agent.errors import BackendError, BadAnswer, Unreachable
 from agent.sync.exchange import Ask, Head, failure, read_head
@@ -68,7 +69,7 @@ class Answer:
 
 
 class Backend:
-    def __init__(self, session: aiohttp.ClientSession, *, address: Callable[[str], str], clock: Clock) -> None:
+    def __init__(self, session: Session, *, address: Callable[[str], str], clock: Clock) -> None:
         """`address` makes the URL of one of the app's resources: `files`, `files/blobs/<sha256>`."""
         self._session = session
         self._address = address
@@ -95,10 +96,10 @@ class Backend:
 
     @asynccontextmanager
     async def _get(self, tail: str, headers: dict[str, str], silence: float) -> AsyncIterator[aiohttp.ClientResponse]:
-        timeout = aiohttp.ClientTimeout(total=silence + ANSWER_SECONDS, sock_connect=10, sock_read=silence)
+        total = silence + ANSWER_SECONDS
         with _network():
             response = await self._session.get(
-                self._address(tail), headers=headers, timeout=timeout, allow_redirects=False, read_bufsize=_BUFFER
+                self._address(tail), headers=headers, silence=silence, total=total, read_bufsize=_BUFFER
             )
         try:
             yield response

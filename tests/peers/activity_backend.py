@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import orjson
 from aiohttp import web
 
-from agent.api import app_path, fixed, open_session
+from agent.api import Session, app_path, fixed, open_session
 from agent.config import Secret
 
 KEY = "s3cret-key"
@@ -65,7 +64,7 @@ class Report:
 class ActivityBackend:
     """`answers`: taken one by one; the last one stays."""
 
-    session: aiohttp.ClientSession
+    session: Session
     url: str = ""
     answers: list[Answering] = field(default_factory=lambda: [says()])
     reports: list[Report] = field(default_factory=list)

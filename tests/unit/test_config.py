@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import config
-from agent.config import DEV_COMMAND, TABLE, Secret, Settings, load
+from agent.config import DEV_COMMAND, TABLE, FlyMachine, Secret, Settings, load
 from agent.errors import ConfigError
 
 LEAST = {"APP_ID": "shop", "API_URL": "https://backend.example"}
@@ -38,6 +38,7 @@ def test_the_app_and_the_backend_are_all_that_must_be_said() -> None:
         idle_timeout=300.0,
         sleep_mode="exit",
         machine="laptop",
+        fly=None,
     )
 
 
@@ -123,6 +124,14 @@ def test_the_state_never_lies_inside_the_workspace_also_not_by_a_link(tmp_path: 
 
 def test_the_machines_name_is_flys_where_there_is_one() -> None:
     assert load({**LEAST, "FLY_MACHINE_ID": "e2865"}, hostname=lambda: "laptop").machine == "e2865"
+
+
+def test_a_fly_machine_is_known_by_both_of_flys_names_and_its_socket_is_where_fly_puts_it() -> None:
+    settings = load({**LEAST, "FLY_MACHINE_ID": "e2865", "FLY_APP_NAME": "preview-shop"})
+    assert settings.fly == FlyMachine("preview-shop", "e2865", Path("/.fly/api"))
+    for missing in ("FLY_MACHINE_ID", "FLY_APP_NAME"):
+        one = {"FLY_MACHINE_ID": "e2865", "FLY_APP_NAME": "preview-shop"} | {missing: ""}
+        assert load({**LEAST, **one}).fly is None
 
 
 class TestTheKey:

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from agent.api import fixed, open_session
 from agent.clock import Clock
-from agent.errors import Unreachable
+from agent.config import Secret
+from agent.errors import NoToken
 from agent.report.reporter import Reporter
 from agent.status import Board, Problem
 from tests.peers.activity_backend import (
@@ -212,11 +213,15 @@ class TestFailures:
     async def test_a_credential_that_cannot_be_had_is_a_failure_like_any_other(self) -> None:
         tries: list[float] = []
 
-        async def no_token(_: aiohttp.ClientRequest, __: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-            tries.append(asyncio.get_running_loop().time())
-            raise Unreachable("the machine gives no token")
+        class NoKey:
+            async def __call__(self) -> Secret | None:
+                tries.append(asyncio.get_running_loop().time())
+                raise NoToken("the machine gives no token")
 
-        async with aiohttp.ClientSession(middlewares=(no_token,)) as session:
+            def doubt(self) -> bool:
+                return False
+
+        async with open_session(NoKey()) as session:
             backend = ActivityBackend(session, url="http://127.0.0.1:9/")
             async with running(reporter(backend, Board(RUNNING))):
                 await asyncio.sleep(7.5)
@@ -247,7 +252,7 @@ class TestLast:
             one = reporter(backend, Board(RUNNING))
         await one.last()
 
-        async with aiohttp.ClientSession() as session:
+        async with open_session(fixed(None)) as session:
             await reporter(ActivityBackend(session, url="http://127.0.0.1:9/"), Board(RUNNING)).last()
 
     @pytest.mark.looptime
