@@ -36,8 +36,10 @@ class Token(Protocol):
     async def __call__(self) -> Secret | None:
         """What to send: asked before every request. None: send none. Raises a BackendError that says why not."""
 
-    def doubt(self) -> bool:
-        """The last one may be over: it was refused, or the machine stood still. True where a new one can be had."""
+    def doubt(self, key: Secret | None) -> bool:
+        """`key` was refused (None: the machine stood still, whatever it has may be over). True where asking again may
+        give another one.
+        """
 
 
 class _Fixed:
@@ -47,7 +49,7 @@ class _Fixed:
     async def __call__(self) -> Secret | None:
         return self._key
 
-    def doubt(self) -> bool:
+    def doubt(self, key: Secret | None) -> bool:
         return False
 
 
@@ -87,7 +89,7 @@ class Session:
         """Trust no connection and no token from before. For a machine that stood still: its sockets look alive, the
         peers behind them are gone, and what is sent into them is answered by nobody.
         """
-        self._token.doubt()
+        self._token.doubt(None)
         self._quick_until = self._clock.monotonic() + AFTER_REDIAL_SECONDS
         before, self._open = self._open, self._dial()
         with suppress(TimeoutError):  # what could not be sent to a dead peer is not waited for
@@ -121,7 +123,7 @@ class Session:
         """Send it with the credential; once more with a new one where the first is refused and another can be had."""
         key = await self._token()
         response = await self._send_with(key, method, url, headers, **options)
-        if response.status != 401 or not self._token.doubt():
+        if response.status != 401 or not self._token.doubt(key):
             return response
         try:
             another = await self._token()

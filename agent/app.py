@@ -24,6 +24,8 @@ from agent.devserver.supervisor import Supervisor
 from agent.errors import ConfigError, Occupied
 from agent.gateway.server import Gateway
 from agent.report.reporter import Reporter
+from agent.sleep.credential import credential
+from agent.sleep.resume import Resume
 from agent.status import Board, Snapshot
 from agent.sync.backend import Backend
 from agent.sync.disk import Disk
@@ -46,7 +48,7 @@ class Agent:
         user = self._isolation.user
         first = Snapshot(settings.app_id, settings.machine, started, __version__, isolation=self._isolation.facts)
         self.board = Board(first)
-        self._session = api.open_session(api.fixed(settings.api_key), clock)
+        self._session = api.open_session(credential(settings, clock), clock)
 
         self._dev_server = Supervisor(
             command=settings.dev_command,
@@ -99,6 +101,7 @@ class Agent:
             clock=clock,
             on_activity=lambda _, __: None,
         )
+        self._resume = Resume(clock=clock, on_resume=self.redial)
 
     async def run(self) -> None:
         """Until a signal. Raises ConfigError before anything was started that would have to be undone."""
@@ -109,6 +112,11 @@ class Agent:
                 await self._turn(stop)
             finally:
                 await self._stop()
+
+    async def redial(self) -> None:
+        """The machine stood still: every connection to the backend may be dead, whatever it looks like."""
+        self._sync.now()  # first, so that its held request ends because it was wanted so, and not as a failure
+        await self._session.redial()
 
     async def _start(self) -> None:
         settings = self._settings
@@ -133,11 +141,13 @@ class Agent:
             sync = group.create_task(self._sync.run(), name="sync")
             dev_server = group.create_task(self._dev_server.run(), name="dev server")
             reporter = group.create_task(self._reporter.run(), name="reporter")
+            resume = group.create_task(self._resume.run(), name="resume")
             await stop.wait()
             log.info("agent.stopping")
             self.board.stopping()
             sync.cancel()  # ends after a burst that has begun, never within it
             reporter.cancel()
+            resume.cancel()
             await self._dev_server.stop()
             dev_server.cancel()
 

@@ -19,6 +19,7 @@ from agent import api, isolation
 from agent.clock import Clock
 from agent.config import Settings
 from agent.errors import BackendError, ConfigError
+from agent.sleep.credential import credential
 from agent.sync.backend import Backend
 from agent.sync.exchange import Ask
 
@@ -132,7 +133,7 @@ async def _program(settings: Settings) -> str:
 
 async def _backend(settings: Settings) -> str:
     clock = Clock()
-    session = api.open_session(api.fixed(settings.api_key))
+    session = api.open_session(credential(settings, clock), clock)
     backend = Backend(session, address=lambda tail: api.app_path(settings.api_url, settings.app_id, tail), clock=clock)
     try:
         async with session, asyncio.timeout(BACKEND_SECONDS), backend.ask(Ask(None)) as answer:

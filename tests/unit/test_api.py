@@ -28,7 +28,7 @@ class Renewed:
     async def __call__(self) -> Secret | None:
         return self.keys[-1]
 
-    def doubt(self) -> bool:
+    def doubt(self, key: Secret | None) -> bool:
         if len(self.keys) > self._grants:
             return False
         self.keys.append(Secret(f"key-{len(self.keys)}"))

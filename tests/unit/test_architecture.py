@@ -52,6 +52,8 @@ DECIDING = {
     "agent/report/body.py": "what the backend is told",
     "agent/report/answer.py": "what its answer means",
     "agent/report/schedule.py": "when it is told",
+    "agent/sleep/gap.py": "whether the machine stood still",
+    "agent/sleep/renewal.py": "how long a token lives, and when it is renewed",
     "control/body.py": "what a call says",
     "control/entries.py": "what a client may store",
     "control/negotiate.py": "which form of the answer a request gets",

@@ -218,7 +218,7 @@ class TestFailures:
                 tries.append(asyncio.get_running_loop().time())
                 raise NoToken("the machine gives no token")
 
-            def doubt(self) -> bool:
+            def doubt(self, key: Secret | None) -> bool:
                 return False
 
         async with open_session(NoKey()) as session:
