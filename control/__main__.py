@@ -15,7 +15,7 @@ from socket import socket
 
 from agent import log
 from agent.config import Secret
-from control.auth import digest, new_key
+from control.auth import Trust, digest, new_key
 from control.errors import Refused
 from control.folder import is_left_out
 from control.serve import Options, listen, serve, stop_on_signals
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(given: argparse.Namespace) -> int:
     if given.watch is not None:
         _check_folder(given)
+    trust = _trust(given)
     key = _key(given) if given.app else None
     log.configure(terminal=sys.stdout.isatty(), secrets=[key] if key else [])
     with closing(_open(given.db)) as store:
@@ -51,7 +52,8 @@ def _serve(given: argparse.Namespace) -> int:
             listener = listen(given.host, given.port)
         except OSError as error:
             raise Unusable(f"cannot serve on {given.host} port {given.port}: {error.strerror}") from None
-        options = Options((given.app, given.watch) if given.watch else None, gzip_near=given.gzip_near)
+        watch = (given.app, given.watch) if given.watch else None
+        options = Options(watch, gzip_near=given.gzip_near, trust=trust)
         asyncio.run(_until_signal(store, listener, options))
     return 0
 
@@ -124,6 +126,33 @@ def _check_folder(given: argparse.Namespace) -> None:
         raise Unusable(f"--db {given.db} lies in the folder that is watched: it would feed itself; put it elsewhere")
 
 
+def _trust(given: argparse.Namespace) -> Trust | None:
+    said = {"--oidc-issuer": given.oidc_issuer, "--oidc-audience": given.oidc_audience}
+    said["--oidc-machine"] = given.oidc_machine
+    missing = [name for name, value in said.items() if not value]
+    if len(missing) == len(said):
+        return None
+    if missing:
+        raise Unusable(f"{missing[0]} is missing: --oidc-issuer, --oidc-audience and --oidc-machine need each other")
+    machines: dict[str, frozenset[tuple[str, str]]] = {}
+    for app_id, machine in given.oidc_machine:
+        machines[app_id] = machines.get(app_id, frozenset()) | {machine}
+    return Trust(given.oidc_issuer, given.oidc_audience.rstrip("/"), machines)
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"https?://[!-~]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an http:// or https:// address")
+    return text
+
+
+def _machine(text: str) -> tuple[str, tuple[str, str]]:
+    found = re.fullmatch(r"([^=/]+)=([a-z0-9-]+)/([A-Za-z0-9]+)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not APP_ID=FLY_APP/MACHINE_ID")
+    return _app_id(found[1]), (found[2], found[3])
+
+
 def _app_id(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", text) or text in {".", ".."}:
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 128 letters, digits, '.', '_', '~' or '-'")
@@ -165,6 +194,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--gzip-near", action="store_true", help="compress for clients on this machine too, where it costs time"
+    )
+    tokens = command.add_argument_group(
+        "machines without a key", "Agents on Fly send the token that their machine's own socket gives them."
+    )
+    tokens.add_argument(
+        "--oidc-issuer", type=_address, metavar="URL", help="who signs them: https://oidc.fly.io/<organization>"
+    )
+    tokens.add_argument(
+        "--oidc-audience", type=_address, metavar="URL", help="this backend's address, as the agents' API_URL has it"
+    )
+    tokens.add_argument(
+        "--oidc-machine",
+        type=_machine,
+        action="append",
+        metavar="APP_ID=FLY_APP/MACHINE_ID",
+        help="the machine that previews an app; may be said again for more",
     )
     command.set_defaults(run=_serve)
 

@@ -68,3 +68,9 @@ class BadRange(Refused):
     """No byte of the requested range exists."""
 
     status = 416
+
+
+class Unavailable(Refused):
+    """It cannot be said now, because somebody else does not answer. `Retry-After` says when to ask again."""
+
+    status = 503

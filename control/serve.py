@@ -15,10 +15,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import structlog
 from aiohttp import web
 
+from agent.clock import Clock
 from control.activity import Activity
+from control.auth import MachineCheck, Trust
 from control.blobs import Blobs
 from control.feed import Feed
 from control.files import Files
@@ -39,10 +42,11 @@ KEEPALIVE_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`watch`: (app, folder). `gzip_near`: compress for clients on this machine too."""
+    """`watch`: (app, folder). `gzip_near`: compress for clients on this machine too. `trust`: tokens beside keys."""
 
     watch: tuple[str, Path] | None = None
     gzip_near: bool = False
+    trust: Trust | None = None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -62,7 +66,9 @@ async def serve(store: Store, listener: socket.socket, stop: asyncio.Event, opti
 
     store.committed = committed
     files = Files(store, feed, watched=options.watch[0] if options.watch else None, gzip_near=options.gzip_near)
-    app = application(store, [*files.routes(), *Blobs(store).routes(), *Activity(store).routes()])
+    routes = [*files.routes(), *Blobs(store).routes(), *Activity(store).routes()]
+    session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+    app = application(store, routes, _machines(options.trust, session) if options.trust else None)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -71,6 +77,7 @@ async def serve(store: Store, listener: socket.socket, stop: asyncio.Event, opti
         shutdown_timeout=FAREWELL_SECONDS,
     )
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(session)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         if options.watch is not None:
             watch = Watch(store, *options.watch)
@@ -84,6 +91,13 @@ async def serve(store: Store, listener: socket.socket, stop: asyncio.Event, opti
         log.info("control.serving", url=_url(*listener.getsockname()[:2]))
         await stop.wait()
         log.info("control.stopping", held=len(feed))
+
+
+def _machines(trust: Trust, session: aiohttp.ClientSession) -> MachineCheck:
+    from control.issuer import Issuer  # noqa: PLC0415 - the cryptography costs 9 MiB and 80 ms where it is not used
+    from control.oidc import MachineTokens  # noqa: PLC0415 - as above
+
+    return MachineTokens(trust, Issuer(trust.issuer, session, Clock())).authorize
 
 
 def _url(host: str, port: int) -> str:

@@ -14,7 +14,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from control.auth import authorize
+from control.auth import MachineCheck, authorize
 from control.errors import BadRequest, Refused, TooLarge
 from control.store import Store
 
@@ -27,7 +27,7 @@ STALL_SECONDS = 30.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(store: Store, routes: list[web.RouteDef]) -> web.Application:
+def application(store: Store, routes: list[web.RouteDef], machine: MachineCheck | None = None) -> web.Application:
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -49,7 +49,7 @@ def application(store: Store, routes: list[web.RouteDef]) -> web.Application:
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         app_id = request.match_info.get("app_id")
         if app_id is not None:
-            authorize(store, app_id, request.headers.get("Authorization"))
+            await authorize(store, app_id, request.headers.get("Authorization"), machine)
         return await handler(request)
 
     async def healthz(_: web.Request) -> web.Response:

@@ -18,6 +18,11 @@ from agent.errors import BackendError, BadAnswer, NoSuchApp, Throttled, Unauthor
 _NO_ANSWER = frozenset({408, 502, 504, *range(520, 525)})
 """What a proxy says that stands before the backend and got nothing from it: often that a request was held too long."""
 
+_CLAIM = re.compile(r'error_description="[^"]{0,80}\bclaim (iss|aud|exp|nbf|iat|app_name|machine_id)\b')
+"""The part of a refusal (RFC 6750, section 3) that is shown: a name out of these. The rest may quote the token."""
+
+_CLAIM_HINTS = {"aud": "(it is API_URL, letter by letter)"}
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -90,6 +95,10 @@ def _revision(text: str | None) -> int | None:
 def failure(status: int, headers: Mapping[str, str], wall: float) -> BackendError:
     """The error that an answer is which is neither a set nor "nothing changed"."""
     if status in {401, 403}:
+        claim = _CLAIM.search(headers.get("WWW-Authenticate", ""))
+        if claim is not None:
+            told = f"{claim[1]} {_CLAIM_HINTS.get(claim[1], '')}".rstrip()
+            return Unauthorized(f"the backend refuses this machine's token ({status}) for its claim {told}")
         return Unauthorized(f"the backend refuses the key ({status}): check API_KEY and APP_ID")
     if status == 404:
         return NoSuchApp("the backend knows no such app (404): check APP_ID and API_URL")

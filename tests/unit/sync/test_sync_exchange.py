@@ -119,6 +119,24 @@ def test_a_status_is_an_error_of_its_kind(status: int, kind: type[BackendError])
     assert "elsewhere" not in str(caught.value)
 
 
+def said(status: int, challenge: str) -> str:
+    with pytest.raises(Unauthorized) as caught:
+        head(status, WWW_Authenticate=challenge)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("claim", ["iss", "aud", "exp", "nbf", "iat", "app_name", "machine_id"])
+def test_a_refused_token_is_told_by_the_claim_that_was_wrong(claim: str) -> None:
+    challenge = f'Bearer realm="x", error="invalid_token", error_description="claim {claim}"'
+    assert f"refuses this machine's token (403) for its claim {claim}" in said(403, challenge)
+
+
+def test_nothing_else_of_a_challenge_is_shown_because_it_may_quote_the_key() -> None:
+    for words in ("claim s3cret", "the key s3cret opens nothing", 'claim "aud s3cret'):
+        assert "s3cret" not in said(401, f'Bearer error_description="{words}"')
+    assert "s3cret" not in said(401, 'Bearer error_description="s3cret: claim aud s3cret"')
+
+
 @pytest.mark.parametrize("status", [408, 502, 504, 524])
 def test_a_proxy_that_got_no_answer_is_like_no_answer(status: int) -> None:
     with pytest.raises(Unreachable, match=str(status)):
