@@ -1,0 +1,153 @@
+"""The agent as a process on a stand-in for a Fly machine, without a key, against the real control plane."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+
+from agent.sleep.fly import FlySocket
+from agent.sleep.gap import LATE_SECONDS
+from tests.peers import control
+from tests.peers.control import APP_ID, Client
+from tests.peers.dead_line import Line, dead_line
+from tests.peers.fly_machine import APP, MACHINE, Machine, fly_machine
+from tests.peers.stack import Stack, stack
+
+pytestmark = pytest.mark.timeout(120)
+
+SERVER = f"{shlex.quote(sys.executable)} -m http.server {{port}} --bind 127.0.0.1"
+PROMPTLY = 10.0
+"""Far below the 55 s after which a held request's silence is noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A machine, a control plane that trusts it, its agent. `client` has the app's key; the agent has none."""
+
+    machine: Machine
+    line: Line
+    client: Client
+    agent: Stack
+
+    async def edit(self, content: str) -> int:
+        revision: int = (await self.client.put({"index.html": content}))["revision"]
+        return revision
+
+    def failed_with(self, *words: str) -> Callable[[dict[str, Any]], bool]:
+        def told(status: dict[str, Any]) -> bool:
+            failure = status["sync"]["failure"] or {"message": ""}
+            return all(word in failure["message"] for word in words)
+
+        return told
+
+
+@asynccontextmanager
+async def world(
+    folder: Path, free_port: Callable[[], int], *, audience: str | None = None, known: str = f"{APP}/{MACHINE}"
+) -> AsyncIterator[World]:
+    async with fly_machine(folder) as machine, dead_line() as line, aiohttp.ClientSession() as session:
+        api = f"http://127.0.0.1:{line.port}"
+        trust = ("--oidc-issuer", machine.issuer.url, "--oidc-audience", audience or api)
+        async with control.process(folder, *trust, "--oidc-machine", f"{APP_ID}={known}") as process:
+            line.peer = int(process.url.rpartition(":")[2])
+            client = Client(session, process.url)
+            await client.put({"index.html": "first"})
+            settings = machine.environ | {"DEV_COMMAND": SERVER, "POLL_INTERVAL": "250ms"}
+            async with stack(folder, folder / "app", api, free_port, **settings) as agent:
+                machine.root = psutil.Process(agent.agent.child.pid)
+                try:
+                    yield World(machine, line, client, agent)
+                finally:
+                    machine.start()  # a frozen agent could not be stopped
+
+
+async def test_files_arrive_by_the_machines_own_token_which_is_nowhere_to_be_read(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    async with world(tmp_path, free_port) as it:
+        await it.agent.ready()
+        await it.agent.applied(await it.edit("second"))
+        assert (it.agent.workspace / "index.html").read_text() == "second"
+        (token,) = it.machine.issued
+        said = it.agent.agent.log.read_text()
+        for path in ("status", "metrics", "logs"):
+            async with it.agent.session.get(f"{it.agent.admin}/{path}") as answer:
+                said += await answer.text()
+        assert token not in said
+        for process in psutil.Process(it.agent.agent.child.pid).children(recursive=True):
+            assert not {token, str(it.machine.path)} & set(process.environ().values())
+        async with it.agent.session.post(f"{it.agent.admin}/sync", headers={"Authorization": f"Bearer {token}"}) as no:
+            assert no.status == 401
+            assert "started without API_KEY" in await no.text()
+
+
+@pytest.mark.parametrize(
+    ("trust", "claim"),
+    [
+        ({"audience": "https://elsewhere.example"}, "aud (it is API_URL, letter by letter)"),
+        ({"known": f"{APP}/stranger"}, "machine_id"),
+        ({"known": f"preview-stranger/{MACHINE}"}, "app_name"),
+    ],
+)
+async def test_a_backend_that_expects_another_machine_is_told_of_in_the_status(
+    tmp_path: Path, free_port: Callable[[], int], trust: dict[str, str], claim: str
+) -> None:
+    async with world(tmp_path, free_port, **trust) as it:
+        status = await it.agent.until(it.failed_with("refuses this machine's token", f"for its claim {claim}"))
+        assert status["sync"]["failure"]["code"] == "unauthorized"
+        assert not (it.agent.workspace / "index.html").exists()
+        await it.agent.until(lambda status: status["sync"]["failure"]["tries"] >= 5)
+        assert len(it.machine.issued) <= 3  # a refusal is no reason to ask Fly again and again
+
+
+async def test_a_socket_that_gives_no_token_is_told_of_and_the_agent_goes_on_when_it_does(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    async with world(tmp_path, free_port) as it:
+        it.machine.refusal = (500, b'{"error":"out of order"}')
+        await it.agent.until(it.failed_with("no key: API_KEY is not set", "Fly answered 500: out of order"))
+        it.machine.refusal = None
+        await it.agent.ready()
+
+
+async def test_a_token_of_a_short_life_is_renewed_while_edits_go_on(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    async with world(tmp_path, free_port) as it:
+        it.machine.life = 2.0
+        await it.agent.ready()
+        for number in range(100):
+            await it.agent.applied(await it.edit(f"edit {number}"))
+            if len(it.machine.issued) >= 4:
+                break
+        assert len(set(it.machine.issued)) >= 4
+
+
+async def test_after_a_freeze_dead_connections_are_given_up_and_the_next_edit_arrives_promptly(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    async with world(tmp_path, free_port) as it:
+        await it.agent.ready()
+        await it.agent.applied(await it.edit("brought by a held request, which another follows"))
+        await FlySocket(it.machine.known).suspend()
+        await it.machine.frozen.wait()
+        it.line.kill()
+        revision = await it.edit("made while it was frozen")
+        await asyncio.sleep(LATE_SECONDS + 2)  # how long it is frozen is what is noticed
+        it.machine.start()
+        after = await it.agent.applied(revision, within=PROMPTLY)
+        assert "sleep.resumed" in it.agent.agent.log.read_text()
+        assert after["dev_server"]["restarts"] == 0
+        later = await it.agent.applied(await it.edit("made later"), within=PROMPTLY)
+        assert "wait" in later["sync"]["backend"]
+        assert len(it.machine.issued) == 2  # nobody knows how long it was: the token is asked for anew
