@@ -14,6 +14,7 @@ from aiohttp import web
 from agent.api import CONNECT_SECONDS, QUICK_CONNECT_SECONDS, Session, fixed, open_session
 from agent.clock import Clock
 from agent.config import Secret
+from agent.errors import NoToken
 
 DEADLINE = 10.0
 
@@ -101,6 +102,28 @@ async def test_where_no_other_key_can_be_had_a_refusal_is_final(token: Renewed) 
     async with peer(takes="another") as backend, open_session(token) as session:
         assert await get(session, backend.url) == 401
     assert len(backend.asked) == 1
+
+
+async def test_the_same_key_is_not_sent_twice_where_a_new_one_could_not_be_had() -> None:
+    class Stuck(Renewed):
+        async def __call__(self) -> Secret | None:
+            return self.keys[0]
+
+    async with peer(takes="another") as backend, open_session(Stuck()) as session:
+        assert await get(session, backend.url) == 401
+    assert len(backend.asked) == 1
+
+
+async def test_a_token_that_cannot_be_had_after_a_refusal_leaves_no_connection_in_use() -> None:
+    class Lost(Renewed):
+        async def __call__(self) -> Secret | None:
+            if len(self.keys) > 1:
+                raise NoToken("the socket is gone")
+            return self.keys[0]
+
+    async with peer(takes="another") as backend, open_session(Lost()) as session:
+        with pytest.raises(NoToken):
+            await get(session, backend.url)
 
 
 async def test_no_redirect_is_followed_because_the_key_would_go_along() -> None:

@@ -82,6 +82,7 @@ def test_every_wrong_variable_is_named_in_one_message_with_what_it_got_and_takes
         ("DEV_COMMAND", "node 'next"),
         ("STATE_DIR", "relative"),
         ("STATE_DIR", "/state\0"),
+        ("FLY_API_SOCKET", ".fly/api"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_by_name(name: str, value: str) -> None:

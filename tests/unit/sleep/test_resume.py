@@ -11,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.clock import Clock
-from agent.sleep.resume import REDIAL_SECONDS, Resume
+from agent.sleep import resume
+from agent.sleep.resume import Resume
 
 pytestmark = pytest.mark.looptime
 
@@ -71,7 +72,10 @@ async def test_each_resume_is_noticed_once_within_a_second() -> None:
     assert logged == ["sleep.resumed", "sleep.resumed"]
 
 
-async def test_what_follows_a_resume_has_a_deadline_and_is_not_taken_for_the_next_one() -> None:
+async def test_what_follows_a_resume_has_a_deadline_and_is_not_taken_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resume, "REDIAL_SECONDS", 60.0)
     world = World()
     calls = 0
 
@@ -83,7 +87,7 @@ async def test_what_follows_a_resume_has_a_deadline_and_is_not_taken_for_the_nex
     async def sleep_once() -> None:
         await asyncio.sleep(5.5)
         world.ahead += 40_000
-        await asyncio.sleep(REDIAL_SECONDS * 4)
+        await asyncio.sleep(300)
 
     with events() as logged:
         await world.run(sleep_once, hang)
