@@ -12,16 +12,28 @@ from agent.sleep.gap import Look, stood_still
 
 LOOK_SECONDS = 1.0
 REDIAL_SECONDS = 5.0
+AFTER_SUSPEND = (3.0, 5.0, 8.0)
+"""Seconds of running time after a snapshot was asked for. The freeze comes 2.2 to 4.2 s after the answer."""
 
 log = structlog.get_logger()
 
 
 class Resume:
-    """`on_resume` may be called once too often, never too seldom; it has 5 s."""
+    """`on_resume` may be called once too often, never too seldom; it has 5 s.
+
+    A snapshot that is resumed stops both clocks alike, so that nothing tells of it until the wall clock is set, which
+    takes seconds. Who asks for one says so with `suspending`: then a resume is taken for granted.
+    """
 
     def __init__(self, *, clock: Clock, on_resume: Callable[[], Awaitable[None]]) -> None:
         self._clock = clock
         self._on_resume = on_resume
+        self._expected: tuple[float, ...] = ()
+
+    def suspending(self) -> None:
+        """A snapshot was asked for and granted: this machine freezes soon, and goes on as if nothing had been."""
+        now = self._clock.monotonic()
+        self._expected = tuple(now + seconds for seconds in AFTER_SUSPEND)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -33,6 +45,7 @@ class Resume:
             before = now
             if seconds:
                 log.info("sleep.resumed", stood_still_s=round(seconds, 1))
+            if seconds or self._is_expected(now):
                 await self._resumed()
                 before = self._look()
 
@@ -42,6 +55,11 @@ class Resume:
                 await self._on_resume()
         except TimeoutError:
             log.warning("sleep.resume_slow", given_up_after_s=REDIAL_SECONDS)
+
+    def _is_expected(self, now: Look) -> bool:
+        later = tuple(moment for moment in self._expected if moment > now.monotonic)
+        due, self._expected = len(later) < len(self._expected), later
+        return due
 
     def _look(self) -> Look:
         return Look(self._clock.wall(), self._clock.monotonic())

@@ -24,6 +24,7 @@ class World:
     ahead: float = 0.0
     stopped: float = 0.0
     resumed: list[float] = field(default_factory=list)
+    watch: Resume = field(init=False)
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time() + self.stopped
@@ -35,9 +36,9 @@ class World:
         self.resumed.append(round(asyncio.get_running_loop().time(), 3))
 
     async def run(self, act: Callable[[], Awaitable[None]], on_resume: Callable[[], Awaitable[None]]) -> None:
-        clock = Clock(monotonic=self.monotonic, wall=self.wall)
+        self.watch = Resume(clock=Clock(monotonic=self.monotonic, wall=self.wall), on_resume=on_resume)
         async with asyncio.TaskGroup() as group:
-            looking = group.create_task(Resume(clock=clock, on_resume=on_resume).run())
+            looking = group.create_task(self.watch.run())
             await act()
             looking.cancel()
 
@@ -70,6 +71,18 @@ async def test_each_resume_is_noticed_once_within_a_second() -> None:
         await world.run(sleep_twice, world.note)
     assert [int(at) for at in world.resumed] == [11, 21]
     assert logged == ["sleep.resumed", "sleep.resumed"]
+
+
+async def test_after_a_snapshot_was_asked_for_a_resume_is_taken_for_granted_because_no_clock_tells_of_it() -> None:
+    world = World()
+
+    async def suspend() -> None:
+        await asyncio.sleep(10.5)
+        world.watch.suspending()
+        await asyncio.sleep(60)
+
+    await world.run(suspend, world.note)
+    assert [int(at) for at in world.resumed] == [14, 16, 19]
 
 
 async def test_what_follows_a_resume_has_a_deadline_and_is_not_taken_for_the_next_one(
