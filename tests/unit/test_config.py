@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from agent import config
@@ -161,6 +161,7 @@ class TestTheKey:
 
     @given(key=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12))
     def test_no_repr_shows_it(self, key: str) -> None:
+        assume(key not in repr(load(LEAST)))  # it may be a word that stands there anyway
         settings = load({**LEAST, "API_KEY": key})
         assert settings.api_key is not None
         assert settings.api_key.reveal() == key

@@ -242,4 +242,4 @@ def test_closing_twice_is_fine(tmp_path: Path) -> None:
 
 
 def test_every_refusal_has_its_status() -> None:
-    assert all(400 <= kind.status < 500 for kind in Refused.__subclasses__())
+    assert all(400 <= kind.status < 600 for kind in Refused.__subclasses__())
