@@ -99,7 +99,7 @@ class Agent:
             logs=self._dev_server.logs,
             dev_port=settings.dev_port,
             clock=clock,
-            on_activity=lambda _, __: None,
+            on_activity=lambda _kind, _source, _attended: None,
         )
         self._resume = Resume(clock=clock, on_resume=self.redial)
 

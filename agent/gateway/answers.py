@@ -1,6 +1,6 @@
 """The gateway's own answers, as bytes. Pure.
 
-None is ever stored, and none is HTML but the pages: a script that asked for data must not be handed a page to parse.
+None is stored but the script, and none is HTML but the pages: who asked for data must not be handed a page to parse.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from http import HTTPStatus
 from agent.gateway.http1 import write_response
 
 RETRY_SECONDS = 2
+SCRIPT_SECONDS = 300
 
 _EVERYWHERE = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
 _AGAIN = (b"Retry-After", b"%d" % RETRY_SECONDS)
@@ -26,6 +27,36 @@ def page(body: bytes, policy: str, *, wall: float, close: bool, bare: bool = Fal
     """A page instead of the app: 503, so that nobody takes it for the app itself."""
     extra = ((b"Content-Security-Policy", policy.encode()), (b"Referrer-Policy", b"same-origin"))
     return _whole(503, b"text/html; charset=utf-8", body, wall=wall, close=close, bare=bare, extra=extra)
+
+
+def asleep(body: bytes, policy: str, *, wall: float, close: bool) -> bytes:
+    """The page that takes the app's place while the machine sleeps: 200, because it is what was asked for."""
+    extra = ((b"Content-Security-Policy", policy.encode()), (b"Referrer-Policy", b"same-origin"))
+    return _whole(200, b"text/html; charset=utf-8", body, wall=wall, close=close, bare=False, extra=extra)
+
+
+def elsewhere(path: str, *, wall: float, close: bool) -> bytes:
+    """303 to `path`, which is one of ours and plain ASCII."""
+    return _whole(303, b"text/plain", b"", wall=wall, close=close, bare=False, extra=((b"Location", path.encode()),))
+
+
+def script(body: bytes, version: bytes, *, known: bool, wall: float, close: bool) -> bytes:
+    """The script of the app's pages, or 304 where the browser has this `version` already. It is asked for by every
+    page before anything else, so it may be kept for a while.
+    """
+    fields = [_date(wall), (b"ETag", version), (b"Cache-Control", b"private, max-age=%d" % SCRIPT_SECONDS)]
+    if close:
+        fields.append((b"Connection", b"close"))
+    if known:
+        return write_response(304, b"Not Modified", fields)
+    kind = [(b"Content-Type", b"text/javascript; charset=utf-8"), (b"X-Content-Type-Options", b"nosniff")]
+    return write_response(200, b"OK", [*fields, *kind, (b"Content-Length", b"%d" % len(body))]) + body
+
+
+def switch(accept: bytes) -> bytes:
+    """The end of a WebSocket handshake."""
+    upgrade = ((b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", accept))
+    return write_response(101, b"Switching Protocols", upgrade)
 
 
 def stream(*, wall: float, to_opaque: bool) -> bytes:

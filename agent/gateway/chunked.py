@@ -33,6 +33,11 @@ class ChunkScanner:
     def done(self) -> bool:
         return self._part == "done"
 
+    @property
+    def left(self) -> int:
+        """How many of the next bytes are content: what the chunk they are in still has, 0 outside of chunks."""
+        return self._left if self._part == "data" else 0
+
     def feed(self, data: bytes | bytearray) -> int:
         at = 0
         while at < len(data) and self._part != "done":

@@ -67,6 +67,13 @@ def classify(request: Request) -> Activity:
     return "app_request"
 
 
+def attended(request: Request, *, visible: bool) -> bool:
+    """Is there evidence that a person is behind this request? A browser says which navigations somebody asked for;
+    anything else has somebody before it only while a page is on screen (`visible`).
+    """
+    return visible or (request.navigation and request.headers.get("sec-fetch-user") == "?1")
+
+
 def _of_next(request: Request) -> Activity:
     _, names = request.readings
     if "_next" not in names:

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
 
-from agent.clock import Clock
-from agent.gateway import answers, streams
-from agent.gateway.classes import AWAKE, classify
+from agent.gateway import answers, injection, live, streams
+from agent.gateway.classes import AWAKE, attended, classify
+from agent.gateway.front import Front
 from agent.gateway.headers import Way
 from agent.gateway.http1 import NOTHING, BadMessage, RequestHead, parse_request, tokens
-from agent.gateway.pages.render import render
+from agent.gateway.landing import landing
+from agent.gateway.pages.render import render, render_asleep, script
 from agent.gateway.pages.view import view
 from agent.gateway.proxy import Broken, Exchange, forward, read_head
 from agent.gateway.routing import (
@@ -38,11 +37,10 @@ from agent.gateway.routing import (
     decide,
 )
 from agent.gateway.sockets import open_socket
-from agent.gateway.streams import Logs
-from agent.gateway.upstream import NotThere, Upstream
+from agent.gateway.upstream import NotThere
 from agent.gateway.warm import warm
 from agent.gateway.wire import Vanished, Wire
-from agent.status import Board, Snapshot
+from agent.status import Snapshot
 
 log = structlog.get_logger()
 
@@ -56,26 +54,6 @@ TRIES = 3
 LINGER_SECONDS = 1.0
 """How long the rest of a refused request is thrown away: closing at once would destroy the refusal on its way."""
 SOCKETS_MOST = 256
-
-
-@dataclass(slots=True)
-class Front:
-    """What all connections share. `on_activity` gets a class and a method with its path."""
-
-    board: Board
-    logs: Logs
-    clock: Clock
-    upstream: Upstream
-    dev_port: int
-    on_activity: Callable[[str, str], None]
-    began: float
-    """When the wait for the very first page began, by the monotonic clock."""
-    sockets: int = 0
-
-    def waited(self, since: float) -> float:
-        """Seconds a person has been waiting: from the machine's start, or from `since` once the app was ready."""
-        first = self.board.snapshot.dev_server.ready_at is None
-        return self.clock.monotonic() - (self.began if first else since)
 
 
 class Connection:
@@ -130,12 +108,14 @@ class Connection:
         """True when the connection can take another request."""
         request = _request(head)
         close = head.version == "1.0" or b"close" in tokens(head.fields, b"connection")
-        way = Way(self._client.peer, internal=request.internal, upgrade=request.upgrade)
+        plain = injection.asked(request, head)
+        way = Way(self._client.peer, internal=request.internal, upgrade=request.upgrade, plain=plain)
         exchange = Exchange(self._client, head, way, self._front.dev_port, close)
         decision = decide(request, self._front.board.snapshot)
         activity = classify(request)
         if activity in AWAKE:
-            self._front.on_activity(activity, f"{request.method} {request.path}")
+            watched = attended(request, visible=bool(self._front.pages.visible))
+            self._front.on_activity(activity, f"{request.method} {request.path}", watched)
         since, tries = self._front.clock.monotonic(), 0
         until: float | None = None
         while isinstance(decision, Forward | Hold):
@@ -171,7 +151,8 @@ class Connection:
                 return await self._say(503, "too many open sockets", exchange.head)
             front.sockets += 1
             try:
-                return await open_socket(exchange, front.upstream)
+                with front.lasting():
+                    return await open_socket(exchange, front.upstream, front.parting)
             finally:
                 front.sockets -= 1
         except (Vanished, BadMessage) as error:
@@ -192,8 +173,20 @@ class Connection:
                 return await self._page(head, close=close, since=since)
             case Unavailable(reason):
                 return await self._say(503, reason, head, close=close)
+            case Own("shim"):
+                body, version = script()
+                known = version.decode() in request.headers.get("if-none-match", "")
+                wall = self._front.clock.wall()
+                return await self._write(
+                    answers.script(body, version, known=known, wall=wall, close=close), close=close
+                )
+            case Own("asleep"):
+                return await self._asleep(request, close=close)
+            case Own("live"):
+                return await self._live(request, head)
             case Own(endpoint):
-                await self._stream(endpoint, request, since)
+                with self._front.lasting():
+                    await self._stream(endpoint, request, since)
                 return False
             case _:
                 return await self._say(404, "there is nothing here", head, close=close)
@@ -208,6 +201,22 @@ class Connection:
         close, bare = close or head.body != NOTHING, head.method == "HEAD"
         data = answers.page(page.body, page.policy, wall=front.clock.wall(), close=close, bare=bare)
         return await self._write(data, close=close)
+
+    async def _asleep(self, request: Request, *, close: bool) -> bool:
+        front, to = self._front, landing(request.target)
+        wall = front.clock.wall()
+        if not front.board.snapshot.sleeping:
+            return await self._write(answers.elsewhere(to, wall=wall, close=close), close=close)
+        page = render_asleep(to)
+        return await self._write(answers.asleep(page.body, page.policy, wall=wall, close=close), close=close)
+
+    async def _live(self, request: Request, head: RequestHead) -> bool:
+        try:
+            await live.serve(self._client, request, self._front)
+        except live.Refused as error:
+            return await self._say(error.status, str(error), head)
+        await self._linger()
+        return False
 
     async def _stream(self, endpoint: str, request: Request, since: float) -> None:
         front = self._front

@@ -7,8 +7,14 @@ to learn whether anybody is still there, and the close that says the server goes
 from __future__ import annotations
 
 PING = b"\x89\x00"
-GOING_AWAY = b"\x88\x02\x03\xe9"
-"""Close, status 1001."""
+AWAY = 1001
+"""The status of a side that goes away (RFC 6455, 7.4.1)."""
+
+
+def close(status: int, reason: bytes = b"") -> bytes:
+    """A server's close frame. `reason`: 123 bytes at most."""
+    payload = status.to_bytes(2, "big") + reason
+    return bytes((0x88, len(payload))) + payload
 
 
 class FrameScanner:

@@ -26,12 +26,14 @@ _NAMES = re.compile(rb"[A-Za-z0-9.:_\[\]-]{1,255}")
 @dataclass(frozen=True, slots=True)
 class Way:
     """How a request came in. `peer` is the address that connected; `internal` is true for paths of Next's own
-    development server (routing.py says which); `upgrade` keeps what a WebSocket handshake is made of.
+    development server (routing.py says which); `upgrade` keeps what a WebSocket handshake is made of; `plain` asks for
+    an answer that is not compressed.
     """
 
     peer: str
     internal: bool = False
     upgrade: bool = False
+    plain: bool = False
 
 
 def to_upstream(head: RequestHead, way: Way) -> Fields:
@@ -42,7 +44,11 @@ def to_upstream(head: RequestHead, way: Way) -> Fields:
         name = field[0].lower()
         if name in _HOP_BY_HOP or name in named or name == b"x-forwarded-for" or (way.internal and name == b"origin"):
             continue
+        if way.plain and name == b"accept-encoding":
+            continue
         fields.append(field)
+    if way.plain:
+        fields.append((b"Accept-Encoding", b"identity"))
     if way.upgrade:
         fields += [(b"Connection", b"Upgrade"), (b"Upgrade", b", ".join(values(head.fields, b"upgrade")))]
     came_by = [*values(head.fields, b"x-forwarded-for"), way.peer.encode("latin-1")]

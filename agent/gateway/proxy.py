@@ -1,9 +1,10 @@
 """One request to the dev server and its answer back, as streams: nothing is collected, decoded or compressed.
 
 Invariants: an answer's body is passed on in the framing it came in, so what was cut off upstream is cut off for the
-browser too and never looks whole. A request is sent a second time only if nothing of an answer was seen and nothing
-of its body was needed. The caller cancels the exchange when the browser vanishes; leaving `Upstream.link` closes the
-connection to the dev server, which is how Next learns of it.
+browser too and never looks whole. A page gets one tag more (injection.py); until its place is seen, its head waits.
+A request is sent a second time only if nothing of an answer was seen and nothing of its body was needed. The caller
+cancels the exchange when the browser vanishes; leaving `Upstream.link` closes the connection to the dev server, which
+is how Next learns of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from agent.errors import AgentError
-from agent.gateway.bodies import scanner
+from agent.gateway import injection
+from agent.gateway.bodies import Scanner, scanner
 from agent.gateway.headers import Way, to_client, to_upstream
 from agent.gateway.http1 import (
     HEAD_LIMIT,
@@ -32,6 +34,8 @@ from agent.gateway.wire import Vanished, Wire
 
 ANSWER_SECONDS = 300.0
 """A first compile on a small machine takes its time; a dev server that hangs is the supervisor's affair."""
+START_SECONDS = 10.0
+"""How long the first bytes of a page are held until they show where its head begins. Next sends that at once."""
 UPLOAD_SECONDS = 60.0
 """How long a browser may send nothing in the middle of a body."""
 
@@ -129,9 +133,29 @@ async def _answer(exchange: Exchange, server: Wire) -> ResponseHead:
         if exchange.head.version == "1.1":
             client.write(write_response(answer.status, answer.reason, answer.fields))
     close = _last(exchange, answer)
-    fields = to_client(answer, exchange.head, dev_port=exchange.dev_port, close=close)
-    await relay(server, client, answer.body, first=write_response(answer.status, answer.reason, fields))
+    ends, start, shown = scanner(answer.body), b"", answer
+    if exchange.way.plain and injection.wanted(answer):
+        shown, start = await _with_tag(server, answer, ends)
+    fields = to_client(shown, exchange.head, dev_port=exchange.dev_port, close=close)
+    await relay(server, client, answer.body, ends, first=write_response(answer.status, answer.reason, fields) + start)
     return answer
+
+
+async def _with_tag(server: Wire, answer: ResponseHead, ends: Scanner) -> tuple[ResponseHead, bytes]:
+    """The head and the first bytes of a page, with the tag if it has a place; raises Broken."""
+    splice = injection.Splice(answer.body)
+    # Who is slow to begin gets its page without the tag.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(START_SECONDS):
+            try:
+                while not splice.feed(server.take_scanned(ends), whole=ends.done or server.ended):
+                    await server.fill()
+            except BadMessage as error:
+                raise Broken(f"its answer cannot be read: {error}", again=False) from error
+    if not splice.found:
+        return answer, splice.written(b"")
+    tag = injection.tag(answer.fields)
+    return injection.changed(answer, len(tag)), splice.written(tag)
 
 
 def _last(exchange: Exchange, answer: ResponseHead) -> bool:
@@ -171,12 +195,21 @@ async def read_head(wire: Wire) -> bytes | None:
             return None
 
 
-async def relay(source: Wire, sink: Wire, body: Body, *, first: bytes = b"", patience: float | None = None) -> None:
-    """Pass one body on as it comes, behind `first`. Without `patience` the source may be silent for as long as it
-    likes: a stream of events is, and a dead peer is noticed by the kernel. Raises Vanished if either side is gone too
-    early, TimeoutError, and BadMessage.
+async def relay(
+    source: Wire,
+    sink: Wire,
+    body: Body,
+    ends: Scanner | None = None,
+    *,
+    first: bytes = b"",
+    patience: float | None = None,
+) -> None:
+    """Pass one body on as it comes, behind `first`. `ends`: a scanner that saw its first bytes already.
+
+    Without `patience` the source may be silent for as long as it likes: a stream of events is, and a dead peer is
+    noticed by the kernel. Raises Vanished if either side is gone too early, TimeoutError, and BadMessage.
     """
-    ends = scanner(body)
+    ends = ends or scanner(body)
     piece = source.take_scanned(ends)
     if first or piece:
         sink.write(first + piece if first else piece)

@@ -24,7 +24,7 @@ DECODINGS = 8
 PREFIX = "/__preview/"
 """The gateway's own endpoints. Nothing of an app can live there: Next routes no folder that begins with `_`."""
 
-Endpoint = Literal["events", "log"]
+Endpoint = Literal["events", "log", "shim", "live", "asleep"]
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,17 @@ def blocked(request: Request) -> bool:
 
 
 def _own(request: Request, now: Snapshot) -> Decision:
-    if request.method == "GET" and not request.upgrade:
-        match request.path.removeprefix(PREFIX):
+    name = request.path.removeprefix(PREFIX)
+    if request.upgrade:
+        return Own("live") if name == "live" else Blocked()
+    if request.method == "GET":
+        match name:
             case "events":
                 return Own("events")
+            case "shim.js":
+                return Own("shim")
+            case "asleep":
+                return Own("asleep")
             # The dev server's output may hold what an app prints about its users: it is shown only while it is all
             # that there is to see.
             case "log" if now.dev_server.state != "ready":

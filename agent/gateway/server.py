@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -16,7 +15,9 @@ import structlog
 from agent.clock import Clock
 from agent.errors import ConfigError, Occupied
 from agent.gateway import answers
-from agent.gateway.connection import Connection, Front
+from agent.gateway.connection import Connection
+from agent.gateway.front import Front, OnActivity
+from agent.gateway.presence import SLEEP
 from agent.gateway.streams import Logs
 from agent.gateway.upstream import Upstream
 from agent.gateway.wire import Wire
@@ -42,10 +43,13 @@ class Gateway:
         logs: Logs,
         dev_port: int,
         clock: Clock,
-        on_activity: Callable[[str, str], None],
+        on_activity: OnActivity,
     ) -> None:
-        """`on_activity` is called once for each request that shows that somebody is there, with its class
-        (classes.AWAKE) and its method and path; for sockets of HMR, for assets and for probes it is not.
+        """`on_activity` gets a kind, its source, and whether there is evidence of a person.
+
+        `navigation` and `app_request` come once for each such request (classes.AWAKE), with "GET /about"; `shown`
+        when a page says that it is on screen, with its path; `input` when a page says that it was used, with
+        "pointer", "key", "wheel" or "touch". Sockets of HMR, assets and probes are no activity.
         """
         self._board = board
         self._logs = logs
@@ -68,6 +72,43 @@ class Gateway:
         number: int = self._listeners[0].sockets[0].getsockname()[1]
         return number
 
+    @property
+    def pages(self) -> tuple[int, int]:
+        """How many pages of the app are open: (on screen, hidden)."""
+        if self._front is None:
+            return (0, 0)
+        visible = self._front.pages.visible
+        return (visible, len(self._front.pages) - visible)
+
+    @property
+    def last_exchange(self) -> float:
+        """When something was last sent to the dev server or came from it, by the monotonic clock."""
+        return self._began if self._front is None else self._front.upstream.last_exchange
+
+    def redial(self) -> None:
+        """Forget idle connections to the dev server: after a suspend they may only look alive."""
+        if self._front is not None:
+            self._front.upstream.redial()
+
+    async def farewell(self, within: float) -> int:
+        """Have every open page turn into the asleep page, and end all that lasts; how many pages were told.
+
+        The board has to say `sleeping` before, because the pages ask for the asleep page. They get `within` seconds
+        to go; then the sockets that are left are closed with 1001 and `asleep`, and waking and failed pages are told
+        `gone`. The gateway goes on serving, so this can be said again, or the sleep be called off.
+        """
+        front = self._front
+        if front is None:
+            return 0
+        front.leaving = True
+        try:
+            told = await front.pages.leave(SLEEP, within)
+            await front.dismiss(2 * FAREWELL_SECONDS)
+        finally:
+            front.leaving = False
+        log.info("gateway.farewell", pages=told)
+        return told
+
     async def start(self, port: int, host: str = EVERYWHERE) -> None:
         """Listen, or raise ConfigError (Occupied where another process has the port) with nothing left open.
 
@@ -77,7 +118,7 @@ class Gateway:
             board=self._board,
             logs=self._logs,
             clock=self._clock,
-            upstream=Upstream(self._dev_port),
+            upstream=Upstream(self._dev_port, self._clock.monotonic),
             dev_port=self._dev_port,
             on_activity=self._on_activity,
             began=self._began,
@@ -94,7 +135,9 @@ class Gateway:
         log.info("gateway.listening", port=self.port, dev_port=self._dev_port)
 
     async def stop(self) -> None:
-        """Close everything within half a second: streams end, WebSockets are told 1001. Twice is as good as once."""
+        """Close everything within half a second: streams end, WebSockets are told 1001, with `asleep` where the board
+        says so. Twice is as good as once.
+        """
         group, self._group = self._group, None
         for listener in self._listeners:
             listener.close()

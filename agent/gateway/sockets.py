@@ -2,17 +2,19 @@
 
 Whatever the two ends agreed on (subprotocol, compression, fragments, close codes) is between them. The gateway adds
 two frames of its own, between theirs: a ping to a browser that has been silent, because the socket of a laptop
-that was shut would otherwise stay for hours, and 1001 when the gateway itself stops.
+that was shut would otherwise stay for hours, and 1001 when the gateway takes leave, with the reason `asleep` when that
+is why: pages/shim.js knows then that nothing must be dialled again.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from agent.gateway.bodies import EndlessScanner
-from agent.gateway.frames import GOING_AWAY, PING, FrameScanner
+from agent.gateway.frames import AWAY, PING, FrameScanner, close
 from agent.gateway.headers import to_client
 from agent.gateway.http1 import write_response
 from agent.gateway.proxy import Broken, Exchange, read_answer, relay
@@ -30,10 +32,10 @@ FAREWELL_SECONDS = 0.2
 """For the browser's own close. A connection cut under it would make it report an abnormal end instead of 1001."""
 
 
-async def open_socket(exchange: Exchange, upstream: Upstream) -> bool:
+async def open_socket(exchange: Exchange, upstream: Upstream, why: Callable[[], bytes]) -> bool:
     """Carry out one upgrade and, if the dev server agrees, all that follows; False: the connection is used up.
 
-    Raises NotThere and Broken while nothing was answered yet.
+    `why`: the reason given when the gateway takes leave. Raises NotThere and Broken while nothing was answered yet.
     """
     async with upstream.link(used=False) as link:
         link.wire.write(exchange.first_bytes())
@@ -44,13 +46,13 @@ async def open_socket(exchange: Exchange, upstream: Upstream) -> bool:
         head = write_response(answer.status, answer.reason, fields)
         if answer.status == 101:
             exchange.client.write(head)
-            await _tunnel(exchange.client, link.wire)
+            await _tunnel(exchange.client, link.wire, why)
         else:
             await relay(link.wire, exchange.client, answer.body, first=head)
     return False
 
 
-async def _tunnel(client: Wire, server: Wire) -> None:
+async def _tunnel(client: Wire, server: Wire, why: Callable[[], bytes]) -> None:
     """Runs until the dev server ends it, the browser stays silent, or the caller cancels."""
     frames = FrameScanner()
     over = server.join(client, frames)
@@ -68,7 +70,7 @@ async def _tunnel(client: Wire, server: Wire) -> None:
                 client.write(PING)
     except asyncio.CancelledError:
         if frames.between and not client.ended:
-            client.write(GOING_AWAY)
+            client.write(close(AWAY, why()))
             client.finish()
             await asyncio.sleep(FAREWELL_SECONDS)  # cut short by the browser, whose end cancels this task again
         raise

@@ -7,7 +7,7 @@ may still close at the very moment a request is on its way, so only a request th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from agent.errors import AgentError
@@ -36,14 +36,18 @@ class Link:
 
 
 class Upstream:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, monotonic: Callable[[], float]) -> None:
         self._port = port
+        self._monotonic = monotonic
+        self.last_exchange = monotonic()
+        """When something last went to the dev server, or came from it."""
         self._kept: dict[Wire, asyncio.TimerHandle] = {}
         self._closed = False
 
     @asynccontextmanager
     async def link(self, *, used: bool) -> AsyncIterator[Link]:
         """A connection for as long as the block runs; raises NotThere. `used`: an old one will do."""
+        self._exchanged()
         kept = self._again() if used else None
         link = Link(kept or await self._connect(), used=kept is not None)
         try:
@@ -57,6 +61,10 @@ class Upstream:
     def close(self) -> None:
         """Close what is kept, and keep nothing from now on."""
         self._closed = True
+        self.redial()
+
+    def redial(self) -> None:
+        """Close what is kept, so that the next request connects anew."""
         for wire in tuple(self._kept):
             self._drop(wire)
 
@@ -67,7 +75,11 @@ class Upstream:
                 _, wire = await loop.create_connection(Wire, DEV_HOST, self._port)
         except OSError as error:  # a TimeoutError is one too
             raise NotThere(f"nothing answers at {DEV_HOST}:{self._port}: {error}") from error
+        wire.on_data = self._exchanged
         return wire
+
+    def _exchanged(self) -> None:
+        self.last_exchange = self._monotonic()
 
     def _again(self) -> Wire | None:
         while self._kept:

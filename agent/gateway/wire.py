@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from agent.gateway.bodies import Scanner
 from agent.gateway.http1 import BadMessage
@@ -37,6 +38,8 @@ class Wire(asyncio.Protocol):
         """Nothing can be written any more."""
         self.heard = False
         """Set with every arrival, for whoever clears it."""
+        self.on_data: Callable[[], None] | None = None
+        """Called with every arrival."""
         self.on_end: Callable[[], None] | None = None
         self._when_connected = connected
         self._when_lost = lost
@@ -74,6 +77,8 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard = True
+        if self.on_data is not None:
+            self.on_data()
         if self._sink is not None and self._scanner is not None:
             self._hand_on(data, self._sink, self._scanner)
             return
@@ -197,7 +202,8 @@ class Wire(asyncio.Protocol):
     def finish(self) -> None:
         """Say that nothing more will be written, and stay open to read."""
         if not self.lost and not self.transport.is_closing() and self.transport.can_write_eof():
-            self.transport.write_eof()
+            with suppress(OSError):  # it may have been reset this very moment, and `connection_lost` be on its way
+                self.transport.write_eof()
 
     def close(self) -> None:
         """Close once everything written has left. Twice is as good as once."""

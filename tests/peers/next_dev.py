@@ -15,13 +15,13 @@ FIRST_PAGE_SECONDS = 50.0
 
 
 @asynccontextmanager
-async def next_dev(workspace: Path, port: int) -> AsyncIterator[str]:
+async def next_dev(workspace: Path, port: int, bundler: str = "turbopack") -> AsyncIterator[str]:
     """Run Next's dev server on `workspace`; the value is its base URL, once `/` was answered with 200."""
     environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     log = workspace.with_suffix(".log")
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *("node", "node_modules/next/dist/bin/next", "dev", "--turbopack", "-p", str(port), "-H", "127.0.0.1"),
+            *("node", "node_modules/next/dist/bin/next", "dev", f"--{bundler}", "-p", str(port), "-H", "127.0.0.1"),
             cwd=workspace,
             env={**environ, "NEXT_TELEMETRY_DISABLED": "1"},
             stdin=asyncio.subprocess.DEVNULL,

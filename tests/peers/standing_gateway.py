@@ -53,13 +53,19 @@ class Standing:
         self.board = Board(BLANK)
         self.log = MemoryLog()
         self.activity: list[tuple[str, str]] = []
+        self.attended: list[bool] = []
+        """For each of `activity`: was a person there?"""
         self.gateway = Gateway(
             board=self.board,
             logs=self.log,
             dev_port=dev_port,
             clock=Clock(),
-            on_activity=lambda kind, detail: self.activity.append((kind, detail)),
+            on_activity=self._on_activity,
         )
+
+    def _on_activity(self, kind: str, source: str, attended: bool) -> None:  # noqa: FBT001  the gateway's interface
+        self.activity.append((kind, source))
+        self.attended.append(attended)
 
     def becomes(self, state: DevServerState, **facts: Any) -> None:
         """Say on the board what the dev server is doing."""

@@ -72,7 +72,7 @@
     stream.addEventListener("gone", () => {
       gone = true;
       stream.close();
-      rest("Your preview went to sleep", "It wakes up when you need it.");
+      rest("Your preview is asleep", "It wakes up by a click or a key, or when you come back to this tab.");
     });
     stream.onerror = () => {
       stream.close();
@@ -83,7 +83,15 @@
     };
   }
 
-  wake.addEventListener("click", reload);
+  // Once it rests, the page behaves as asleep.html does.
+  document.addEventListener("click", () => {
+    if (document.body.dataset.kind === "resting") reload();
+  });
+  document.addEventListener("keydown", (event) => {
+    const alone = ["Alt", "AltGraph", "CapsLock", "Control", "Meta", "Shift"].includes(event.key);
+    if (document.body.dataset.kind !== "resting" || alone) return;
+    if (!event.altKey && !event.ctrlKey && !event.metaKey) reload();
+  });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return;
     if (document.body.dataset.kind === "resting") return reload();

@@ -1,12 +1,13 @@
 """A View → the bytes of one page that asks nobody for anything: style, script and first state are in it.
 
 Everything variable is escaped for the place it stands in, and a policy with a nonce of its own lets nothing run that
-was not put here. The page may be framed by anybody: being in the editor's iframe is its purpose.
+was not put here. Pages may be framed by anybody: being in the editor's iframe is its purpose.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import html
 import secrets
 from dataclasses import dataclass
@@ -49,6 +50,26 @@ def render(shown: View, *, elapsed: float) -> Page:
         "base-uri 'none'; form-action 'none'"
     )
     return Page(body.encode("utf-8", "replace"), policy)
+
+
+def render_asleep(to: str) -> Page:
+    """The page that sleeps in the app's place, and leads to `to`. It may connect to nothing, not even to us."""
+    nonce = secrets.token_urlsafe(16)
+    body = _template("asleep.html").substitute(
+        nonce=nonce, style=_text("page.css"), script=_text("asleep.js"), to=html.escape(to)
+    )
+    policy = (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return Page(body.encode(), policy)
+
+
+@cache
+def script() -> tuple[bytes, bytes]:
+    """What the app's pages get besides (injection.py), and its entity tag."""
+    body = _text("shim.js").encode()
+    return body, b'"%b"' % hashlib.sha256(body).hexdigest()[:16].encode()
 
 
 def encode(shown: View, *, elapsed: float) -> bytes:

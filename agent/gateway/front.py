@@ -1,0 +1,119 @@
+"""What all connections of the public port share, and who has to be told when the machine goes to sleep.
+
+Most connections end with their answer. A WebSocket or a stream of events lasts for as long as its page, and is
+therefore told: those register here, as tasks, and are cancelled to make them say goodbye.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from agent.clock import Clock
+from agent.gateway.streams import Logs
+from agent.gateway.upstream import Upstream
+from agent.status import Board
+
+OnActivity = Callable[[str, str, bool], None]
+ASLEEP = b"asleep"
+PAGES_MOST = 64
+
+
+@dataclass(eq=False, slots=True)
+class OpenPage:
+    """One page of the app with its socket. `tell` writes a message to it."""
+
+    tell: Callable[[bytes], None]
+    visible: bool = False
+
+
+class OpenPages:
+    """The pages that are open now."""
+
+    def __init__(self) -> None:
+        self._pages: set[OpenPage] = set()
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    @property
+    def full(self) -> bool:
+        return len(self._pages) >= PAGES_MOST
+
+    @property
+    def visible(self) -> int:
+        return sum(page.visible for page in self._pages)
+
+    @contextmanager
+    def opened(self, tell: Callable[[bytes], None]) -> Iterator[OpenPage]:
+        page = OpenPage(tell)
+        self._pages.add(page)
+        try:
+            yield page
+        finally:
+            self._pages.discard(page)
+            self._changed.set()
+
+    async def leave(self, message: bytes, within: float) -> int:
+        """Tell every page `message` and wait until all of those have closed, `within` seconds at most; how many."""
+        told = set(self._pages)
+        for page in told:
+            page.tell(message)
+        try:
+            async with asyncio.timeout(within):
+                while told & self._pages:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            pass
+        return len(told)
+
+
+@dataclass(slots=True)
+class Front:
+    """`on_activity` gets a kind, its source, and whether a person was there (server.Gateway)."""
+
+    board: Board
+    logs: Logs
+    clock: Clock
+    upstream: Upstream
+    dev_port: int
+    on_activity: OnActivity
+    began: float
+    """When the wait for the very first page began, by the monotonic clock."""
+    sockets: int = 0
+    pages: OpenPages = field(default_factory=OpenPages)
+    leaving: bool = False
+    _lasting: set[asyncio.Task[object]] = field(default_factory=set)
+
+    def waited(self, since: float) -> float:
+        """Seconds a person has been waiting: from the machine's start, or from `since` once the app was ready."""
+        first = self.board.snapshot.dev_server.ready_at is None
+        return self.clock.monotonic() - (self.began if first else since)
+
+    def parting(self) -> bytes:
+        """The reason that a socket is closed with now."""
+        return ASLEEP if self.leaving or self.board.snapshot.sleeping else b""
+
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """What the current task does inside is ended by `dismiss`."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only a task can be dismissed")
+        self._lasting.add(task)
+        try:
+            yield
+        finally:
+            self._lasting.discard(task)
+
+    async def dismiss(self, within: float) -> None:
+        """End all that lasts; each task says its goodbye. Waits `within` seconds at most for them."""
+        tasks = tuple(self._lasting)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=within)

@@ -1,0 +1,297 @@
+// The one script that the gateway adds to the app's pages. It tells the gateway whether the page is seen and used, and
+// when the machine goes to sleep it puts the asleep page in the app's place, so that nothing on the page goes on asking.
+// When the page is opened again, its scroll positions and form values come back.
+//
+// It runs before everything else on the page and must not be noticed: no globals, no DOM left behind, no error, and
+// the WebSocket that it listens in on is the browser's own. It never dials by itself: only a person brings it back.
+(() => {
+  "use strict";
+  if (document.currentScript) document.currentScript.remove(); // React hydrates exactly the DOM that the app sent
+
+  const INPUT_MS = 15_000; // input is told at most this often
+  const DIAL_MS = 15_000; // and a lost socket dialled again
+  const RESTORE_MS = 15_000;
+  const HYDRATION_MS = 3_000; // for elements that no React takes over
+  const LOOK_MS = 100;
+  const STATE_CHARACTERS = 100_000;
+  const BOXES = 50;
+  const KEY = "__preview:" + location.pathname + location.search;
+
+  const NativeSocket = window.WebSocket;
+  let asleep = false;
+
+  // ---- The socket to the gateway
+
+  let live = null;
+  let dialled = -Infinity;
+  let told = -Infinity;
+  let pointer = null;
+
+  function dial() {
+    const now = performance.now();
+    if (live || asleep || now - dialled < DIAL_MS) return;
+    dialled = now;
+    const scheme = location.protocol === "https:" ? "wss://" : "ws://";
+    try {
+      live = new NativeSocket(scheme + location.host + "/__preview/live?path=" + encodeURIComponent(location.pathname));
+    } catch {
+      return; // the app's own policy may forbid it
+    }
+    live.onopen = look;
+    live.onmessage = (event) => event.data === "sleep" && fallAsleep();
+    live.onclose = (event) => {
+      live = null;
+      if (isAsleep(event)) fallAsleep();
+    };
+  }
+
+  function say(message) {
+    if (live && live.readyState === NativeSocket.OPEN) live.send(message);
+  }
+
+  function look() {
+    if (!document.hidden) dial();
+    say(document.hidden ? "hidden" : "visible");
+  }
+
+  function used(device, event) {
+    if (!event.isTrusted || document.hidden) return;
+    if (event.type === "pointermove") {
+      // A page that moves under a resting pointer makes the browser say that the pointer moved.
+      const before = pointer;
+      pointer = event.screenX + " " + event.screenY;
+      if (before === null || before === pointer) return;
+    }
+    dial();
+    const now = performance.now();
+    if (now - told < INPUT_MS || !live || live.readyState !== NativeSocket.OPEN) return;
+    told = now;
+    say("input " + device);
+  }
+
+  const DEVICES = { pointermove: "pointer", pointerdown: "pointer", keydown: "key", wheel: "wheel", touchmove: "touch" };
+  for (const type in DEVICES) {
+    addEventListener(type, (event) => used(DEVICES[type], event), { capture: true, passive: true });
+  }
+  document.addEventListener("visibilitychange", look, true);
+
+  // ---- Falling asleep
+
+  function isAsleep(event) {
+    return event.code === 1001 && event.reason === "asleep";
+  }
+
+  function fallAsleep() {
+    if (asleep) return;
+    asleep = true;
+    silence();
+    try {
+      sessionStorage.setItem(KEY, saved());
+    } catch {
+      // A sandboxed frame has no storage, and a full one takes no more: the page sleeps all the same.
+    }
+    const to = location.pathname + location.search + location.hash;
+    location.replace("/__preview/asleep?to=" + encodeURIComponent(to));
+  }
+
+  // Until the asleep page is there, nothing of the app may dial, ask or stay: Next's own client would reload the page.
+  function silence() {
+    const never = () => new Promise(() => {});
+    window.fetch = never;
+    window.EventSource = function EventSource() {
+      return deaf(new EventTarget());
+    };
+    XMLHttpRequest.prototype.send = () => {};
+    Navigator.prototype.sendBeacon = () => true;
+  }
+
+  // What looks like a connection that is being made, for ever.
+  function deaf(target) {
+    return Object.assign(target, { readyState: 0, bufferedAmount: 0, send() {}, close() {} });
+  }
+
+  addEventListener("beforeunload", (event) => asleep && event.stopImmediatePropagation(), true);
+
+  // A proxy of the browser's own class: `instanceof`, its constants, its prototype and subclasses of it stay what they
+  // are. Next's hot reloading learns from its socket's end that it has to dial again; of this end it must not.
+  window.WebSocket = new Proxy(NativeSocket, {
+    construct(target, given, maker) {
+      if (asleep) return deaf(new EventTarget());
+      const socket = Reflect.construct(target, given, maker);
+      if (/\/_next\/(webpack-)?hmr(\?|$)/.test(socket.url)) {
+        socket.addEventListener("close", (event) => {
+          if (!isAsleep(event)) return;
+          event.stopImmediatePropagation();
+          fallAsleep();
+        });
+      }
+      return socket;
+    },
+  });
+  NativeSocket.prototype.constructor = window.WebSocket;
+
+  // ---- What a person would miss
+
+  const PRIVATE = /(^|\s)(cc-\S*|one-time-code|current-password|new-password)(\s|$)/i;
+  const TYPELESS = ["password", "file", "hidden", "submit", "button", "reset", "image"];
+
+  function kindOf(field) {
+    if (PRIVATE.test(field.getAttribute("autocomplete") || "")) return null;
+    if (field instanceof HTMLSelectElement) return "select";
+    if (field instanceof HTMLTextAreaElement) return "text";
+    if (TYPELESS.includes(field.type)) return null;
+    return field.type === "checkbox" || field.type === "radio" ? "check" : "text";
+  }
+
+  function valueOf(field, kind) {
+    if (kind === "check") return field.checked;
+    return kind === "select" ? Array.from(field.options, (option) => option.selected) : field.value;
+  }
+
+  // An element's way down from the body, or from the nearest one with an id.
+  function wayTo(element) {
+    const steps = [];
+    for (let at = element; at && at !== document.body; at = at.parentElement) {
+      if (at.id && document.querySelectorAll("#" + CSS.escape(at.id)).length === 1) {
+        return ["#" + CSS.escape(at.id), ...steps].join(" > ");
+      }
+      let nth = 1;
+      for (let other = at; (other = other.previousElementSibling); ) if (other.localName === at.localName) nth += 1;
+      steps.unshift(CSS.escape(at.localName) + ":nth-of-type(" + nth + ")");
+    }
+    return ["body", ...steps].join(" > ");
+  }
+
+  function saved() {
+    const state = { scroll: [scrollX, scrollY], boxes: [], fields: [] };
+    let room = STATE_CHARACTERS;
+    const keep = (list, entry) => {
+      const size = JSON.stringify(entry).length + 1;
+      if (size > room) return;
+      room -= size;
+      list.push(entry);
+    };
+    for (const element of document.body.querySelectorAll("*")) {
+      if (state.boxes.length >= BOXES) break;
+      if (element.scrollTop || element.scrollLeft) {
+        keep(state.boxes, { way: wayTo(element), scroll: [element.scrollLeft, element.scrollTop] });
+      }
+    }
+    for (const field of document.querySelectorAll("input, select, textarea")) {
+      const kind = kindOf(field);
+      if (!kind) continue;
+      keep(state.fields, { way: wayTo(field), kind, name: field.name, type: field.type, value: valueOf(field, kind) });
+    }
+    return JSON.stringify(state);
+  }
+
+  // ---- Bringing it back
+
+  function take() {
+    try {
+      return JSON.parse(sessionStorage.getItem(KEY));
+    } catch {
+      return null;
+    }
+  }
+
+  function drop() {
+    try {
+      sessionStorage.removeItem(KEY);
+    } catch {
+      // There is none.
+    }
+  }
+
+  const reacts = (thing, name) => Boolean(thing) && Object.keys(thing).some((key) => key.startsWith(name));
+
+  // Is nothing left to wait for but React's work on single elements? On a page of Next not before React has begun: what
+  // is set earlier, it would undo.
+  function begun() {
+    if (window.__next_f || document.getElementById("__NEXT_DATA__")) {
+      return reacts(document, "__react") || reacts(document.getElementById("__next"), "__react");
+    }
+    return document.readyState === "complete";
+  }
+
+  function write(field, text) {
+    // Past the setter that React puts on the element, so that React sees the difference.
+    const kind = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
+    Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(field, text);
+  }
+
+  function fill(field, entry) {
+    if (entry.kind === "check") {
+      // React hears the click of a checkbox, and no other event. A radio button is cleared by its neighbour.
+      if (field.checked !== entry.value && (entry.value || field.type === "checkbox")) field.click();
+      return;
+    }
+    if (JSON.stringify(valueOf(field, entry.kind)) === JSON.stringify(entry.value)) return;
+    if (entry.kind === "select") {
+      entry.value.forEach((selected, at) => field.options[at] && (field.options[at].selected = selected));
+    } else {
+      write(field, entry.value);
+    }
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  function restore(state) {
+    const began = performance.now();
+    let fields = state.fields;
+    let boxes = state.boxes;
+    let scroll = state.scroll;
+    let calm = Infinity;
+    // React has taken an element over when it has put properties of its own on it. Some elements are not React's.
+    const settled = (element) => reacts(element, "__reactProps$") || performance.now() - calm > HYDRATION_MS;
+    const abort = new AbortController();
+    const listen = (type, react) => addEventListener(type, react, { capture: true, passive: true, signal: abort.signal });
+
+    // What the person does in the meantime counts for more.
+    listen("input", (event) => {
+      if (event.isTrusted) fields = fields.filter((entry) => document.querySelector(entry.way) !== event.target);
+    });
+    for (const type of ["wheel", "touchmove", "keydown"]) {
+      listen(type, (event) => {
+        if (!event.isTrusted) return;
+        scroll = null;
+        boxes = [];
+      });
+    }
+
+    const step = () => {
+      if (calm === Infinity && begun()) calm = performance.now();
+      fields = fields.filter((entry) => {
+        const field = document.querySelector(entry.way);
+        if (!field || field.name !== entry.name || field.type !== entry.type || !kindOf(field)) return true;
+        if (!settled(field)) return true;
+        fill(field, entry);
+        return false;
+      });
+      boxes = boxes.filter(({ way, scroll: [left, top] }) => {
+        const box = document.querySelector(way);
+        if (!box || !settled(box) || box.scrollHeight - box.clientHeight < Math.floor(top)) return true;
+        box.scrollTo({ left, top, behavior: "instant" });
+        return false;
+      });
+      const page = document.scrollingElement;
+      if (scroll && page && page.scrollHeight - page.clientHeight >= Math.floor(scroll[1])) {
+        scrollTo({ left: scroll[0], top: scroll[1], behavior: "instant" });
+        scroll = null;
+      }
+      if (!scroll && !fields.length && !boxes.length) stop();
+      else if (performance.now() - began > RESTORE_MS) stop();
+    };
+    const timer = setInterval(step, LOOK_MS);
+    const stop = () => {
+      clearInterval(timer);
+      abort.abort();
+      drop();
+    };
+  }
+
+  const state = take();
+  if (state) restore(state);
+  if (document.prerendering) document.addEventListener("prerenderingchange", dial, { once: true });
+  else dial();
+})();
