@@ -101,7 +101,7 @@ class Agent:
             clock=clock,
             on_activity=lambda _kind, _source, _attended: None,
         )
-        self._resume = Resume(clock=clock, on_resume=self.redial)
+        self._resume = Resume(clock=clock, redial=self.redial)
 
     async def run(self) -> None:
         """Until a signal. Raises ConfigError before anything was started that would have to be undone."""

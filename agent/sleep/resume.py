@@ -19,15 +19,18 @@ log = structlog.get_logger()
 
 
 class Resume:
-    """`on_resume` may be called once too often, never too seldom; it has 5 s.
+    """`resumed` hears of each time that is certain, before `redial`, which has 5 s.
 
     A snapshot that is resumed stops both clocks alike, so that nothing tells of it until the wall clock is set, which
-    takes seconds. Who asks for one says so with `suspending`: then a resume is taken for granted.
+    takes seconds. Who asks for one says so with `suspending`; then `redial` is called without waiting for certainty.
     """
 
-    def __init__(self, *, clock: Clock, on_resume: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, *, clock: Clock, redial: Callable[[], Awaitable[None]], resumed: Callable[[], None] = lambda: None
+    ) -> None:
         self._clock = clock
-        self._on_resume = on_resume
+        self._redial = redial
+        self._resumed = resumed
         self._expected: tuple[float, ...] = ()
 
     def suspending(self) -> None:
@@ -45,16 +48,17 @@ class Resume:
             before = now
             if seconds:
                 log.info("sleep.resumed", stood_still_s=round(seconds, 1))
+                self._resumed()
             if seconds or self._is_expected(now):
-                await self._resumed()
+                await self._dial()
                 before = self._look()
 
-    async def _resumed(self) -> None:
+    async def _dial(self) -> None:
         try:
             async with asyncio.timeout(REDIAL_SECONDS):
-                await self._on_resume()
+                await self._redial()
         except TimeoutError:
-            log.warning("sleep.resume_slow", given_up_after_s=REDIAL_SECONDS)
+            log.warning("sleep.redial_slow", given_up_after_s=REDIAL_SECONDS)
 
     def _is_expected(self, now: Look) -> bool:
         later = tuple(moment for moment in self._expected if moment > now.monotonic)

@@ -23,7 +23,8 @@ class World:
 
     ahead: float = 0.0
     stopped: float = 0.0
-    resumed: list[float] = field(default_factory=list)
+    dialled: list[float] = field(default_factory=list)
+    certain: int = 0
     watch: Resume = field(init=False)
 
     def monotonic(self) -> float:
@@ -33,10 +34,14 @@ class World:
         return 1_700_000_000.0 + self.monotonic() + self.ahead
 
     async def note(self) -> None:
-        self.resumed.append(round(asyncio.get_running_loop().time(), 3))
+        self.dialled.append(round(asyncio.get_running_loop().time(), 3))
 
-    async def run(self, act: Callable[[], Awaitable[None]], on_resume: Callable[[], Awaitable[None]]) -> None:
-        self.watch = Resume(clock=Clock(monotonic=self.monotonic, wall=self.wall), on_resume=on_resume)
+    def resumed(self) -> None:
+        self.certain += 1
+
+    async def run(self, act: Callable[[], Awaitable[None]], redial: Callable[[], Awaitable[None]]) -> None:
+        clock = Clock(monotonic=self.monotonic, wall=self.wall)
+        self.watch = Resume(clock=clock, redial=redial, resumed=self.resumed)
         async with asyncio.TaskGroup() as group:
             looking = group.create_task(self.watch.run())
             await act()
@@ -54,7 +59,7 @@ def events() -> Iterator[list[str]]:
 async def test_a_machine_that_goes_on_is_left_alone() -> None:
     world = World()
     await world.run(lambda: asyncio.sleep(3_600), world.note)
-    assert world.resumed == []
+    assert world.dialled == []
 
 
 async def test_each_resume_is_noticed_once_within_a_second() -> None:
@@ -69,11 +74,12 @@ async def test_each_resume_is_noticed_once_within_a_second() -> None:
 
     with events() as logged:
         await world.run(sleep_twice, world.note)
-    assert [int(at) for at in world.resumed] == [11, 21]
+    assert [int(at) for at in world.dialled] == [11, 21]
     assert logged == ["sleep.resumed", "sleep.resumed"]
+    assert world.certain == 2
 
 
-async def test_after_a_snapshot_was_asked_for_a_resume_is_taken_for_granted_because_no_clock_tells_of_it() -> None:
+async def test_after_a_snapshot_was_asked_for_all_is_dialled_anew_though_no_clock_tells_of_it_yet() -> None:
     world = World()
 
     async def suspend() -> None:
@@ -82,7 +88,8 @@ async def test_after_a_snapshot_was_asked_for_a_resume_is_taken_for_granted_beca
         await asyncio.sleep(60)
 
     await world.run(suspend, world.note)
-    assert [int(at) for at in world.resumed] == [14, 16, 19]
+    assert [int(at) for at in world.dialled] == [14, 16, 19]
+    assert world.certain == 0
 
 
 async def test_what_follows_a_resume_has_a_deadline_and_is_not_taken_for_the_next_one(
@@ -105,4 +112,4 @@ async def test_what_follows_a_resume_has_a_deadline_and_is_not_taken_for_the_nex
     with events() as logged:
         await world.run(sleep_once, hang)
     assert calls == 1
-    assert logged == ["sleep.resumed", "sleep.resume_slow"]
+    assert logged == ["sleep.resumed", "sleep.redial_slow"]
