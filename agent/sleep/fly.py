@@ -22,7 +22,7 @@ import orjson
 from agent.config import FlyMachine, Secret
 from agent.errors import MachineError
 
-CALL_SECONDS = 8.0
+CALL_SECONDS = 5.0
 """For one call from the connect to the last byte. An answer to `suspend` comes 2 to 4 s before the freeze."""
 
 MAX_ANSWER = 64 * 1024
