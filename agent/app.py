@@ -21,12 +21,15 @@ from agent.admin.server import Actions, Admin
 from agent.clock import Clock, rfc3339
 from agent.config import Settings
 from agent.devserver.supervisor import Supervisor
-from agent.errors import ConfigError, Occupied
+from agent.errors import ConfigError, MachineError, Occupied
 from agent.gateway.server import Gateway
 from agent.report.reporter import Reporter
 from agent.sleep.credential import credential
+from agent.sleep.facts import work
+from agent.sleep.fly import FlySocket
+from agent.sleep.loop import Sleep
 from agent.sleep.resume import Resume
-from agent.status import Board, Snapshot
+from agent.status import Applied, Board, Snapshot
 from agent.sync.backend import Backend
 from agent.sync.disk import Disk
 from agent.sync.loop import Sync, Timing
@@ -39,6 +42,8 @@ log = structlog.get_logger()
 
 class Agent:
     """One agent, made inside a running loop."""
+
+    _sleep: Sleep  # made after the gateway, whose signs of life it hears
 
     def __init__(self, settings: Settings, *, clock: Clock, environ: Mapping[str, str]) -> None:
         self._settings = settings
@@ -75,33 +80,40 @@ class Agent:
             clock=clock,
             publish=self.board.sync,
             problems=lambda problems: self.board.problems("sync", problems),
-            on_applied=self._dev_server.files_changed,
-        )
-        self._reporter = Reporter(
-            board=self.board,
-            session=self._session,
-            url=self._address("activity"),
-            clock=clock,
-            on_editor_activity=lambda _: None,
-        )
-        self._admin = Admin(
-            board=self.board,
-            key=settings.api_key,
-            app_user=user.uid if user else None,
-            logs=self._dev_server.logs,
-            actions=Actions(
-                sync=self._sync.now, restart=self._dev_server.restart, sleep=lambda: "this agent does not sleep yet"
-            ),
-            clock=clock,
+            on_applied=self._applied,
         )
         self._gateway = Gateway(
             board=self.board,
             logs=self._dev_server.logs,
             dev_port=settings.dev_port,
             clock=clock,
-            on_activity=lambda _kind, _source, _attended: None,
+            on_activity=lambda kind, source, *, attended: self._sleep.heard(kind, source, attended=attended),
         )
-        self._resume = Resume(clock=clock, redial=self.redial)
+        self._sleep = Sleep(
+            mode=settings.sleep_mode,
+            timeout=settings.idle_timeout,
+            board=self.board,
+            doors=self._gateway,
+            clock=clock,
+            work=work,
+            suspend=self._suspend,
+        )
+        self._reporter = Reporter(
+            board=self.board,
+            session=self._session,
+            url=self._address("activity"),
+            clock=clock,
+            on_editor_activity=self._sleep.editor,
+        )
+        self._admin = Admin(
+            board=self.board,
+            key=settings.api_key,
+            app_user=user.uid if user else None,
+            logs=self._dev_server.logs,
+            actions=Actions(sync=self._sync.now, restart=self._dev_server.restart, sleep=self._sleep.now),
+            clock=clock,
+        )
+        self._resume = Resume(clock=clock, redial=self.redial, resumed=self._sleep.resumed)
 
     async def run(self) -> None:
         """Until a signal. Raises ConfigError before anything was started that would have to be undone."""
@@ -114,7 +126,8 @@ class Agent:
                 await self._stop()
 
     async def redial(self) -> None:
-        """The machine stood still: every connection to the backend may be dead, whatever it looks like."""
+        """The machine stood still: every connection may be dead, whatever it looks like."""
+        self._gateway.redial()
         self._sync.now()  # first, so that its held request ends because it was wanted so, and not as a failure
         await self._session.redial()
 
@@ -142,7 +155,14 @@ class Agent:
             dev_server = group.create_task(self._dev_server.run(), name="dev server")
             reporter = group.create_task(self._reporter.run(), name="reporter")
             resume = group.create_task(self._resume.run(), name="resume")
+            sleep = group.create_task(self._sleep_then(stop), name="sleep")
             await stop.wait()
+            if sleep.done():
+                # Whoever comes from here on finds nobody, so that a proxy starts the machine anew for them.
+                await self._gateway.stop()
+            else:
+                sleep.cancel()
+                self.board.awake()
             log.info("agent.stopping")
             self.board.stopping()
             sync.cancel()  # ends after a burst that has begun, never within it
@@ -150,6 +170,10 @@ class Agent:
             resume.cancel()
             await self._dev_server.stop()
             dev_server.cancel()
+
+    async def _sleep_then(self, stop: asyncio.Event) -> None:
+        await self._sleep.run()
+        stop.set()
 
     async def _stop(self) -> None:
         """In order: tell the backend, close the doors, close the disk. A step that fails does not stop the next."""
@@ -161,6 +185,16 @@ class Agent:
             except Exception:
                 log.exception("agent.stop_step_failed", step=step.__qualname__)
         log.info("agent.stopped")
+
+    def _applied(self, applied: Applied) -> None:
+        self._dev_server.files_changed(applied)
+        self._sleep.edited(applied)
+
+    async def _suspend(self) -> None:
+        if self._settings.fly is None:
+            raise MachineError("only a Fly machine can be suspended, and FLY_APP_NAME and FLY_MACHINE_ID name none")
+        await FlySocket(self._settings.fly).suspend()
+        self._resume.suspending()
 
     def _force(self) -> None:
         """A second signal: nothing is waited for any more, and nothing of ours stays behind."""

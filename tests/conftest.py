@@ -98,12 +98,18 @@ def free_port() -> Callable[[], int]:
     return port
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """A real Chromium, the system's own. One a test: a page that leaks or hangs takes nobody else's down."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a real Chromium, the system's own."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
         _missing("no Chromium on PATH: on Debian and Ubuntu, apt-get install chromium")
+    return path
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """One a test: a page that leaks or hangs takes nobody else's down."""
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
         yield running

@@ -7,14 +7,15 @@ from those and adds nothing; sockets that reconnect, prefetches, crawlers and he
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, TypeGuard, get_args
 
 from agent.gateway.routing import PREFIX, Request
 
-Activity = Literal["navigation", "app_request", "asset", "hmr", "probe", "dev_internal"]
-
-AWAKE: frozenset[Activity] = frozenset({"navigation", "app_request"})
+Awake = Literal["navigation", "app_request"]
 """The classes that may keep the machine awake."""
+Activity = Awake | Literal["asset", "hmr", "probe", "dev_internal"]
+
+AWAKE: frozenset[Activity] = frozenset(get_args(Awake))
 
 PROBE_HEADER = "x-preview-probe"
 """Whoever looks without wanting to wake or hold the machine sends it, with any value."""
@@ -65,6 +66,10 @@ def classify(request: Request) -> Activity:
     if request.method == "GET" and "sec-fetch-dest" not in headers and _FILES.search(request.path.lower()):
         return "asset"
     return "app_request"
+
+
+def may_keep_awake(activity: Activity) -> TypeGuard[Awake]:
+    return activity in AWAKE
 
 
 def attended(request: Request, *, visible: bool) -> bool:

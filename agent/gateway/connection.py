@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import structlog
 
 from agent.gateway import answers, injection, live, streams
-from agent.gateway.classes import AWAKE, attended, classify
+from agent.gateway.classes import attended, classify, may_keep_awake
 from agent.gateway.front import Front
 from agent.gateway.headers import Way
 from agent.gateway.http1 import NOTHING, BadMessage, RequestHead, parse_request, tokens
@@ -113,9 +113,9 @@ class Connection:
         exchange = Exchange(self._client, head, way, self._front.dev_port, close)
         decision = decide(request, self._front.board.snapshot)
         activity = classify(request)
-        if activity in AWAKE:
+        if may_keep_awake(activity):
             watched = attended(request, visible=bool(self._front.pages.visible))
-            self._front.on_activity(activity, f"{request.method} {request.path}", watched)
+            self._front.on_activity(activity, f"{request.method} {request.path}", attended=watched)
         since, tries = self._front.clock.monotonic(), 0
         until: float | None = None
         while isinstance(decision, Forward | Hold):

@@ -10,15 +10,20 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from agent.clock import Clock
+from agent.gateway.classes import Awake
 from agent.gateway.streams import Logs
 from agent.gateway.upstream import Upstream
 from agent.status import Board
 
-OnActivity = Callable[[str, str, bool], None]
 ASLEEP = b"asleep"
 PAGES_MOST = 64
+
+
+class OnActivity(Protocol):
+    def __call__(self, kind: Awake | Literal["shown", "input"], source: str, *, attended: bool) -> None: ...
 
 
 @dataclass(eq=False, slots=True)

@@ -93,10 +93,10 @@ def _heard(message: bytes, page: OpenPage, path: str, front: Front) -> None:
     match signal(message):
         case Shown():
             page.visible = True
-            front.on_activity("shown", path, True)  # noqa: FBT003  the interface of Gateway
+            front.on_activity("shown", path, attended=True)
         case Hidden():
             page.visible = False
         case Input(device):
             # What a page says of a person while nobody can see it is not believed.
             if page.visible:
-                front.on_activity("input", device, True)  # noqa: FBT003  the interface of Gateway
+                front.on_activity("input", device, attended=True)

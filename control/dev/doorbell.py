@@ -95,7 +95,7 @@ async def _listening(port: int, connected: Connected) -> AsyncIterator[None]:
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
+    with suppress(OSError):  # either side may go at any moment
         while data := await source.read(CHUNK_BYTES):
             sink.write(data)
             await sink.drain()

@@ -113,7 +113,7 @@ async def test_left_open_tabs_sleep_silently_and_come_back_as_they_were(
         await until(lambda: standing.activity[-1] == ("shown", "/shop"))
 
         public = standing.gateway.port
-        standing.board.sleeping(True)  # noqa: FBT003  the setter of one fact
+        standing.board.sleeping()
         assert await standing.gateway.farewell(5) == 3
         for page in (used.page, *others):
             await expect(page.get_by_role("heading", name="Your preview is asleep")).to_be_attached(timeout=SEEN_MS)
@@ -122,7 +122,7 @@ async def test_left_open_tabs_sleep_silently_and_come_back_as_they_were(
             await asyncio.sleep(QUIET_SECONDS)  # what must not happen has no event
             assert came == []
 
-        standing.board.sleeping(False)  # noqa: FBT003  as above
+        standing.board.awake()
         standing.activity.clear()
         await standing.gateway.start(public, "127.0.0.1")
         await used.page.bring_to_front()

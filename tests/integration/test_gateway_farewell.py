@@ -129,7 +129,7 @@ async def test_a_silent_page_is_asked_and_then_given_up(monkeypatch: pytest.Monk
 async def test_every_page_is_told_and_waited_for() -> None:
     async with gateway() as (standing, session):
         pages = [await page(standing, session) for _ in range(3)]
-        standing.board.sleeping(True)  # noqa: FBT003  the setter of one fact
+        standing.board.sleeping()
         async with asyncio.TaskGroup() as group:
             leaving = group.create_task(standing.gateway.farewell(20))
             for one in pages:
@@ -187,7 +187,7 @@ async def test_a_gateway_that_stops_says_whether_it_is_for_sleep(sleeping: bool,
         for raw, request in ((hmr, HMR), (live, LIVE % b"Origin: http://h\r\n")):
             raw.send(request)
             await raw.head()
-        standing.board.sleeping(sleeping)
+        (standing.board.sleeping if sleeping else standing.board.awake)()
         await standing.gateway.stop()
         assert await hmr.rest() == last
         assert await live.rest() == last
@@ -211,7 +211,7 @@ ASK = b"GET /__preview/asleep?to=%b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n
 
 async def test_the_asleep_page_is_silent_and_knows_where_it_leads() -> None:
     async with gateway() as (standing, _):
-        standing.board.sleeping(True)  # noqa: FBT003  the setter of one fact
+        standing.board.sleeping()
         head, body = await standing.ask(ASK % b"%2Fshop%3Fa%3D1%26b%3D%2522%23there")
         seen = fields(head)
         assert (status(head), seen["cache-control"]) == (200, "no-store")

@@ -63,7 +63,7 @@ class Standing:
             on_activity=self._on_activity,
         )
 
-    def _on_activity(self, kind: str, source: str, attended: bool) -> None:  # noqa: FBT001  the gateway's interface
+    def _on_activity(self, kind: str, source: str, *, attended: bool) -> None:
         self.activity.append((kind, source))
         self.attended.append(attended)
 
