@@ -47,6 +47,7 @@ class Wire(asyncio.Protocol):
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
         self._choked = False
+        self._finished = False
         self._stopped = False
         self._source: Wire | None = None
         self._sink: Wire | None = None
@@ -136,7 +137,8 @@ class Wire(asyncio.Protocol):
         return head
 
     def write(self, data: bytes | bytearray) -> None:
-        if not self.lost:
+        """Send `data` when there is room for it; after `finish`, and to a lost connection, nothing is sent."""
+        if not self.lost and not self._finished:
             self.transport.write(data)
 
     async def drain(self) -> None:
@@ -201,6 +203,7 @@ class Wire(asyncio.Protocol):
 
     def finish(self) -> None:
         """Say that nothing more will be written, and stay open to read."""
+        self._finished = True
         if not self.lost and not self.transport.is_closing() and self.transport.can_write_eof():
             with suppress(OSError):  # it may have been reset this very moment, and `connection_lost` be on its way
                 self.transport.write_eof()

@@ -266,3 +266,24 @@ async def test_after_a_resume_the_dev_server_is_dialled_anew() -> None:
             await raw.until(b"\r\n\r\nok")
             assert standing.gateway._front is not None
             assert len(standing.gateway._front.upstream._kept) == 1
+
+
+async def test_what_the_dev_server_still_says_after_the_farewell_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    go_on = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(SWITCH)
+        await go_on.wait()
+        writer.write(b"\x81\x04late")
+        await reader.read(-1)
+
+    async with scripted_server(script) as dev, standing_gateway(dev.port) as standing, standing.connection() as raw:
+        raw.send(HMR)
+        await raw.head()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(standing.gateway.farewell(5))
+            assert await raw.exactly(len(ASLEEP)) == ASLEEP
+            go_on.set()
+        await until(lambda: not dev.connected)
+    assert not caplog.records
