@@ -136,6 +136,7 @@
   const TYPELESS = ["password", "file", "hidden", "submit", "button", "reset", "image"];
 
   function kindOf(field) {
+    if (field.disabled || field.readOnly) return null;
     if (PRIVATE.test(field.getAttribute("autocomplete") || "")) return null;
     if (field instanceof HTMLSelectElement) return "select";
     if (field instanceof HTMLTextAreaElement) return "text";
