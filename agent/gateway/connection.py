@@ -174,14 +174,9 @@ class Connection:
             case Unavailable(reason):
                 return await self._say(503, reason, head, close=close)
             case Own("shim"):
-                body, version = script()
-                known = version.decode() in request.headers.get("if-none-match", "")
-                wall = self._front.clock.wall()
-                return await self._write(
-                    answers.script(body, version, known=known, wall=wall, close=close), close=close
-                )
+                return await self._script(request, close=close or head.body != NOTHING)
             case Own("asleep"):
-                return await self._asleep(request, close=close)
+                return await self._asleep(request, close=close or head.body != NOTHING)
             case Own("live"):
                 return await self._live(request, head)
             case Own(endpoint):
@@ -201,6 +196,12 @@ class Connection:
         close, bare = close or head.body != NOTHING, head.method == "HEAD"
         data = answers.page(page.body, page.policy, wall=front.clock.wall(), close=close, bare=bare)
         return await self._write(data, close=close)
+
+    async def _script(self, request: Request, *, close: bool) -> bool:
+        body, version = script()
+        known = version.decode() in request.headers.get("if-none-match", "")
+        wall = self._front.clock.wall()
+        return await self._write(answers.script(body, version, known=known, wall=wall, close=close), close=close)
 
     async def _asleep(self, request: Request, *, close: bool) -> bool:
         front, to = self._front, landing(request.target)

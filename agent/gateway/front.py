@@ -92,7 +92,7 @@ class Front:
     sockets: int = 0
     pages: OpenPages = field(default_factory=OpenPages)
     leaving: bool = False
-    _lasting: set[asyncio.Task[object]] = field(default_factory=set)
+    _lasting: set[asyncio.Task[object]] = field(default_factory=set, init=False)
 
     def waited(self, since: float) -> float:
         """Seconds a person has been waiting: from the machine's start, or from `since` once the app was ready."""

@@ -170,3 +170,14 @@ async def test_the_script_is_served_and_kept_for_a_while() -> None:
         head, body = await standing.ask(ask % b"If-None-Match: %b\r\n" % seen["etag"].encode())
         assert (status(head), body) == (304, b"")
         assert not standing.activity
+
+
+@pytest.mark.parametrize("target", [b"shim.js", b"asleep?to=/"])
+async def test_a_body_that_nobody_wants_is_not_taken_for_the_next_request(target: bytes) -> None:
+    async with scripted_server(answering(b"")) as dev, standing_gateway(dev.port) as standing:
+        hidden = b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
+        ask = b"GET /__preview/%b HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b" % (target, len(hidden), hidden)
+        head, _ = await standing.ask(ask)
+        assert fields(head)["connection"] == "close"
+        assert dev.accepted == 0
+        assert not standing.activity
