@@ -172,4 +172,4 @@ async def all_is_as_it_was(page: Page) -> None:
     await expect(page.get_by_label("secret")).to_have_value("")
     await expect(page.get_by_label("card")).to_have_value("")
     await page.wait_for_function("scrollY === 1234 && document.querySelector('#box').scrollTop === 700")
-    await page.wait_for_function("sessionStorage.length === 0")
+    await page.wait_for_function("sessionStorage.length === 0")  # nothing is kept for longer than it may be needed

@@ -15,7 +15,6 @@
   const LOOK_MS = 100;
   const STATE_CHARACTERS = 100_000;
   const BOXES = 50;
-  const KEY = "__preview:" + location.pathname + location.search;
 
   const NativeSocket = window.WebSocket;
   let asleep = false;
@@ -50,7 +49,10 @@
   }
 
   function look() {
-    if (!document.hidden) dial();
+    if (!document.hidden) {
+      dial();
+      release();
+    }
     say(document.hidden ? "hidden" : "visible");
   }
 
@@ -77,6 +79,11 @@
 
   // ---- Falling asleep
 
+  // Of the page as it is now: an app may have changed its address since it was loaded.
+  function key() {
+    return "__preview:" + location.pathname + location.search;
+  }
+
   function isAsleep(event) {
     return event.code === 1001 && event.reason === "asleep";
   }
@@ -85,11 +92,7 @@
     if (asleep) return;
     asleep = true;
     silence();
-    try {
-      sessionStorage.setItem(KEY, saved());
-    } catch {
-      // A sandboxed frame has no storage, and a full one takes no more: the page sleeps all the same.
-    }
+    store(key(), () => saved());
     const to = location.pathname + location.search + location.hash;
     location.replace("/__preview/asleep?to=" + encodeURIComponent(to));
   }
@@ -112,19 +115,41 @@
 
   addEventListener("beforeunload", (event) => asleep && event.stopImmediatePropagation(), true);
 
+  // Next's hot reloading learns from its socket's end that it has to dial again, every second. Of a machine that went to
+  // sleep it must not learn that. And it must not dial again while nobody sees the page: the socket may have been lost
+  // together with the machine, by a laptop that was shut, and dialling would wake it.
+  const HOT = /\/_next\/(webpack-)?hmr(\?|$)/;
+  const postponed = new Set();
+  let hydrating = true; // a page needs its first one to become alive
+
+  function release() {
+    for (const socket of postponed) {
+      postponed.delete(socket);
+      const end = new CloseEvent("close", { code: 1006 });
+      socket.readyState = NativeSocket.CLOSED;
+      socket.dispatchEvent(end);
+      if (socket.onclose) socket.onclose(end);
+    }
+  }
+
   // A proxy of the browser's own class: `instanceof`, its constants, its prototype and subclasses of it stay what they
-  // are. Next's hot reloading learns from its socket's end that it has to dial again; of this end it must not.
+  // are.
   window.WebSocket = new Proxy(NativeSocket, {
     construct(target, given, maker) {
       if (asleep) return deaf(new EventTarget());
-      const socket = Reflect.construct(target, given, maker);
-      if (/\/_next\/(webpack-)?hmr(\?|$)/.test(socket.url)) {
-        socket.addEventListener("close", (event) => {
-          if (!isAsleep(event)) return;
-          event.stopImmediatePropagation();
-          fallAsleep();
-        });
+      if (!HOT.test(String(given[0]))) return Reflect.construct(target, given, maker);
+      if (!hydrating && document.hidden) {
+        const socket = deaf(new EventTarget());
+        postponed.add(socket);
+        return socket;
       }
+      hydrating = false;
+      const socket = Reflect.construct(target, given, maker);
+      socket.addEventListener("close", (event) => {
+        if (!isAsleep(event)) return;
+        event.stopImmediatePropagation();
+        fallAsleep();
+      });
       return socket;
     },
   });
@@ -183,25 +208,35 @@
       if (!kind) continue;
       keep(state.fields, { way: wayTo(field), kind, name: field.name, type: field.type, value: valueOf(field, kind) });
     }
-    return JSON.stringify(state);
+    return state;
+  }
+
+  function store(name, make) {
+    try {
+      sessionStorage.setItem(name, JSON.stringify(make()));
+    } catch {
+      // A sandboxed frame has no storage, and a full one takes no more: the page sleeps all the same.
+    }
   }
 
   // ---- Bringing it back
 
+  const loaded = key();
+
   function take() {
     try {
-      return JSON.parse(sessionStorage.getItem(KEY));
+      const state = JSON.parse(sessionStorage.getItem(loaded));
+      const [visit] = performance.getEntriesByType("navigation");
+      if (state && (!state.again || visit.type === "reload")) return state;
+      drop();
     } catch {
-      return null;
+      // There is no storage.
     }
+    return null;
   }
 
   function drop() {
-    try {
-      sessionStorage.removeItem(KEY);
-    } catch {
-      // There is none.
-    }
+    sessionStorage.removeItem(loaded);
   }
 
   const reacts = (thing, name) => Boolean(thing) && Object.keys(thing).some((key) => key.startsWith(name));
@@ -238,13 +273,13 @@
   }
 
   function restore(state) {
-    const began = performance.now();
     let fields = state.fields;
     let boxes = state.boxes;
     let scroll = state.scroll;
     let calm = Infinity;
     // React has taken an element over when it has put properties of its own on it. Some elements are not React's.
     const settled = (element) => reacts(element, "__reactProps$") || performance.now() - calm > HYDRATION_MS;
+    let done = false;
     const abort = new AbortController();
     const listen = (type, react) => addEventListener(type, react, { capture: true, passive: true, signal: abort.signal });
 
@@ -280,15 +315,19 @@
         scrollTo({ left: scroll[0], top: scroll[1], behavior: "instant" });
         scroll = null;
       }
-      if (!scroll && !fields.length && !boxes.length) stop();
-      else if (performance.now() - began > RESTORE_MS) stop();
+      done = !scroll && !fields.length && !boxes.length;
+      if (done) clearInterval(timer);
     };
     const timer = setInterval(step, LOOK_MS);
-    const stop = () => {
+    // Next may reload the page once more when it finds that its server has compiled anew.
+    listen("pagehide", () => {
+      if (done && !asleep) store(loaded, () => ({ ...saved(), again: true }));
+    });
+    setTimeout(() => {
       clearInterval(timer);
       abort.abort();
-      drop();
-    };
+      if (!asleep) drop();
+    }, RESTORE_MS);
   }
 
   const state = take();
