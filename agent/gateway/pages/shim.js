@@ -13,6 +13,7 @@
   const RESTORE_MS = 15_000;
   const HYDRATION_MS = 3_000; // for elements that no React takes over
   const LOOK_MS = 100;
+  const HELD_LOOKS = 3; // for so many a scroll position has to stand
   const STATE_CHARACTERS = 100_000;
   const BOXES = 50;
 
@@ -277,6 +278,7 @@
     let boxes = state.boxes;
     let scroll = state.scroll;
     let calm = Infinity;
+    let held = 0;
     // React has taken an element over when it has put properties of its own on it. Some elements are not React's.
     const settled = (element) => reacts(element, "__reactProps$") || performance.now() - calm > HYDRATION_MS;
     let done = false;
@@ -312,8 +314,11 @@
       });
       const page = document.scrollingElement;
       if (scroll && page && page.scrollHeight - page.clientHeight >= Math.floor(scroll[1])) {
-        scrollTo({ left: scroll[0], top: scroll[1], behavior: "instant" });
-        scroll = null;
+        const there = Math.abs(scrollX - scroll[0]) < 1 && Math.abs(scrollY - scroll[1]) < 1;
+        if (!there) scrollTo({ left: scroll[0], top: scroll[1], behavior: "instant" });
+        // At the end of loading the browser puts back the position that it knows: after a reload, the waking page's.
+        held = there && document.readyState === "complete" ? held + 1 : 0;
+        if (held > HELD_LOOKS) scroll = null;
       }
       done = !scroll && !fields.length && !boxes.length;
       if (done) clearInterval(timer);
