@@ -12,10 +12,10 @@ import re
 import shutil
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
-from agent import api, isolation
+from agent import api, check_isolation, isolation
 from agent.clock import Clock
 from agent.config import Settings
 from agent.errors import BackendError, ConfigError
@@ -51,6 +51,11 @@ async def check(settings: Settings, say: Callable[[str], object]) -> int:
         except _Failed as why:
             failed = True
             say(f"FAIL  {name:<14} {why}\n")
+    with suppress(ConfigError):  # said above
+        user = isolation.look(settings, os.environ).user
+        if user is not None:
+            async for verdict in check_isolation.attempts(settings, user):
+                failed |= check_isolation.line(verdict, say)
     return int(failed)
 
 
@@ -80,6 +85,9 @@ async def _state(settings: Settings) -> str:
 
 
 async def _ports(settings: Settings) -> str:
+    pid = check_isolation.running_agent(settings.state_dir)
+    if pid is not None:
+        return f"not looked at: the agent of this STATE_DIR runs as process {pid} and holds its own"
     taken = []
     for name, port in (("PORT", settings.port), ("DEV_PORT", settings.dev_port), ("AGENT_PORT", settings.agent_port)):
         with closing(socket.socket()) as probe:
@@ -89,7 +97,7 @@ async def _ports(settings: Settings) -> str:
             except OSError as error:
                 taken.append(f"{name} {port} cannot be had: {error.strerror}")
     if taken:
-        raise _Failed("; ".join(taken) + " (an agent that runs already holds its own)")
+        raise _Failed("; ".join(taken))
     return f"{settings.port}, {settings.dev_port} and {settings.agent_port} are free"
 
 

@@ -27,7 +27,7 @@ def main(environ: Mapping[str, str], arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("run", help="run until a signal")
-    commands.add_parser("check", help="look at configuration, disk, tools, ports and backend; change nothing")
+    commands.add_parser("check", help="look at configuration, disk, tools, ports, backend and isolation; change nothing")
     commands.add_parser("version", help="print the version")
     command = parser.parse_args(arguments).command
     if command == "version":

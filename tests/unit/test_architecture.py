@@ -77,7 +77,7 @@ WORLD = {
 }
 
 # The only modules that know all rooms: what builds them, what looks at what they would meet, and the command line.
-TOPS = {"agent.__main__", "agent.app", "agent.check", "agent.command"}
+TOPS = {"agent.__main__", "agent.app", "agent.check", "agent.check_isolation", "agent.command"}
 # What the control plane shares with the agent besides the leaves: the two ends of one contract.
 SHARED = {"agent.sync.paths", "agent.sync.wire"}
 
