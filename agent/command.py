@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import sys
 from collections.abc import Mapping
 
@@ -27,7 +28,9 @@ def main(environ: Mapping[str, str], arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("run", help="run until a signal")
-    commands.add_parser("check", help="look at configuration, disk, tools, ports, backend and isolation; change nothing")
+    commands.add_parser(
+        "check", help="look at configuration, disk, tools, ports, backend and isolation; change nothing"
+    )
     commands.add_parser("version", help="print the version")
     command = parser.parse_args(arguments).command
     if command == "version":
@@ -41,11 +44,17 @@ def main(environ: Mapping[str, str], arguments: list[str] | None = None) -> int:
         return 2
 
 
+FILES_MOST = 16_384
+"""Open files: whoever holds connections open must not keep the agent from its own. Its children inherit it."""
+
+
 def _run(settings: Settings) -> int:
     from agent import log  # noqa: PLC0415  # see the module's first lines
     from agent.app import Agent  # noqa: PLC0415
 
     log.configure(terminal=sys.stdout.isatty(), secrets=[settings.api_key] if settings.api_key else [])
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, FILES_MOST), most))
     os.umask(0o022)  # what is written has to be readable for the dev server, whoever starts the agent
 
     async def run() -> None:

@@ -72,12 +72,13 @@ def look(settings: Settings, environ: Mapping[str, str]) -> Isolation:
     entry = _entry(name)
     if entry is None:
         return Isolation(None, f"there is no user {name} (DEV_USER), so root runs the dev server too", root=True)
-    found = [shutil.which(tool, path=SYSTEM_FOLDERS) for tool in ("choom", "prlimit", "setpriv")]
-    choom, prlimit, setpriv = found
-    if choom is None or prlimit is None or setpriv is None:
-        missing = "choom, prlimit and setpriv are not all installed (Debian has them in util-linux)"
-        return Isolation(None, f"{missing}, so root runs the dev server too", root=True)
-    user = _user(entry, settings, environ, Tools(choom, prlimit, setpriv))
+    found = {tool: shutil.which(tool, path=SYSTEM_FOLDERS) for tool in ("choom", "prlimit", "setpriv")}
+    paths = [path for path in found.values() if path is not None]
+    if len(paths) < len(found):
+        absent = " and ".join(tool for tool, path in found.items() if path is None)
+        reason = f"{absent} cannot be found (Debian: util-linux), so root runs the dev server too"
+        return Isolation(None, reason, root=True)
+    user = _user(entry, settings, environ, Tools(*paths))
     for setting, path in (("WORKSPACE", settings.workspace), ("STATE_DIR", settings.state_dir)):
         _judge(setting, path, user)
     return Isolation(user, f"user {user.name} ({user.uid}) runs the dev server, without any privilege", root=True)

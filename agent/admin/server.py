@@ -10,6 +10,7 @@ What must not live here: how facts are shown (view.py, exposition.py), who may a
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -24,6 +25,7 @@ from agent.admin import view
 from agent.admin.access import Refusal, hidden, refusal
 from agent.admin.caller import is_app_code
 from agent.admin.events import Logs, events, followed, text
+from agent.admin.listening import EVERYWHERE, listen
 from agent.admin.port import unusable
 from agent.admin.streams import Streams
 from agent.clock import Clock
@@ -71,16 +73,17 @@ class Admin:
         self._versions = {"python": platform.python_version(), "aiohttp": aiohttp.__version__}
         self._streams = Streams()
         self._runner: web.AppRunner | None = None
+        self._listeners: list[asyncio.Server] = []
 
     @property
     def port(self) -> int:
         """The port that is listened on: what `start` was given, or what the system chose for 0."""
-        if self._runner is None or not self._runner.addresses:
+        if not self._listeners:
             raise RuntimeError("Admin.port is known between start() and stop()")
-        port: int = self._runner.addresses[0][1]
+        port: int = self._listeners[0].sockets[0].getsockname()[1]
         return port
 
-    async def start(self, port: int, host: str = "0.0.0.0") -> None:  # noqa: S104 - Fly's checks come over the machine's private address
+    async def start(self, port: int, host: str = EVERYWHERE) -> None:
         """Listen, or raise ConfigError (Occupied where another process has the port) with nothing left open."""
         runner = self._runner = web.AppRunner(
             self._application(),
@@ -91,7 +94,8 @@ class Admin:
         )
         try:
             await runner.setup()
-            await web.TCPSite(runner, host, port).start()
+            if runner.server is not None:
+                self._listeners = await listen(runner.server, host, port)
         except OSError as error:
             await self.stop()
             raise unusable(port, error) from error
@@ -99,6 +103,9 @@ class Admin:
     async def stop(self) -> None:
         """Stop listening and end what is open, streams too. May be called again, also after a cancellation."""
         if self._runner is not None:
+            for listener in self._listeners:
+                listener.close()
+            self._listeners = []
             self._streams.close()
             await self._runner.cleanup()
             self._runner = None

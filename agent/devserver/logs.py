@@ -15,6 +15,7 @@ from agent.devserver.ansi import plain
 
 LINES_KEPT = 1000
 LINES_AHEAD = 500
+LINES_A_SECOND = 100
 LINE_BYTES = 8 * 1024
 CUT = " … (cut)"
 
@@ -51,6 +52,32 @@ class Splitter:
         self._open.clear()
         self._cutting = False
         return None if blank_by_codes else line
+
+
+class Allowance:
+    """How much of it goes into the agent's own log, which whoever runs the machine pays for, and whose reader may be
+    slow: the lines that are kept at once, and from then on LINES_A_SECOND.
+    """
+
+    def __init__(self) -> None:
+        self._left = float(LINES_KEPT)
+        self._at: float | None = None
+        self._left_out = 0
+
+    def take(self, now: float) -> bool:
+        if self._at is not None:
+            self._left = min(float(LINES_KEPT), self._left + (now - self._at) * LINES_A_SECOND)
+        self._at = now
+        if self._left < 1:
+            self._left_out += 1
+            return False
+        self._left -= 1
+        return True
+
+    def left_out(self) -> int:
+        """How many were refused since this was asked last."""
+        count, self._left_out = self._left_out, 0
+        return count
 
 
 class LogTail:

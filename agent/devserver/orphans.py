@@ -3,7 +3,8 @@
 An agent that was killed leaves its dev server running, on our port and with our cache. Every run has a random id: it
 is in the record in STATE_DIR before the process exists, and in the environment of every process of the run. Ended is
 only who carries that id, or is the recorded leader itself (same pid, same time of birth), or is in that living
-leader's session. Whoever else holds the port is named in an error, and left alone.
+leader's session. Where the app's code has a user of its own, so is that user's process on our port: it can only be
+code that took off its mark. Whoever else holds the port is named in an error, and left alone.
 
 Relies on the state folder's lock: two agents on one STATE_DIR would take each other's server for an orphan.
 """
@@ -72,8 +73,11 @@ def record_of(run: str, pid: int) -> Record:
         return Record(run, pid, pid)
 
 
-async def clear(state_dir: Path, port: int) -> None:
-    """End what the recorded run left, within seconds. Raises Occupied where the port is still held after that."""
+async def clear(state_dir: Path, port: int, user: int | None = None) -> None:
+    """End what the recorded run left, within seconds. Raises Occupied where the port is still held after that.
+
+    `user`: the uid of the app's code, where that is not our own.
+    """
     record = read(state_dir)
     survivors: list[psutil.Process] = []
     for _ in range(KILL_TRIES):
@@ -88,8 +92,17 @@ async def clear(state_dir: Path, port: int) -> None:
     for _ in range(PORT_TRIES):
         if census.is_free(port):
             return
+        _evict(port, user)
         await asyncio.sleep(TRY_SECONDS)
     raise Occupied(_complaint(port, {process.pid for process in survivors}))
+
+
+def _evict(port: int, user: int | None) -> None:
+    with suppress(psutil.Error):
+        holder = census.holder(port) if user is not None else None
+        if holder is not None and holder.uids().real == user:
+            log.warning("dev_server.port_freed", pid=holder.pid, program=holder.name(), port=port)
+            holder.kill()
 
 
 def _survivors(record: Record) -> list[psutil.Process]:

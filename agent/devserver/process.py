@@ -32,7 +32,7 @@ from agent.errors import AgentError
 Stream = Literal["stdout", "stderr"]
 Hear = Callable[[Stream, str], None]
 
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 8 * 1024  # read at once: as many empty lines are dealt with before anybody else's turn
 LAST_WORDS = 12  # lines
 KILL_SECONDS = 0.5
 SWEEPS = 50

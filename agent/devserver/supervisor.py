@@ -27,7 +27,7 @@ from agent.devserver import environment, frames, hmr, lifecycle, orphans, probe,
 from agent.devserver.confine import confined
 from agent.devserver.facts import Sample, Times, facts, problems
 from agent.devserver.frames import Compile
-from agent.devserver.logs import LogTail
+from agent.devserver.logs import Allowance, LogTail
 from agent.devserver.process import Child, Stream, describe, spawn
 from agent.devserver.sample import Sampler
 from agent.devserver.states import (
@@ -83,6 +83,7 @@ class Supervisor:
     ) -> None:
         """`user`: who runs the command, where that is not the agent's own user."""
         self.logs = LogTail()
+        self._allowance = Allowance()
         self._command = command
         self._workspace = workspace
         self._state_dir = state_dir
@@ -239,7 +240,7 @@ class Supervisor:
             return
         run = secrets.token_hex(16)
         try:
-            await orphans.clear(self._state_dir, self._port)
+            await orphans.clear(self._state_dir, self._port, self._user.uid if self._user else None)
             orphans.write(self._state_dir, orphans.Record(run))
             child = spawn(
                 confined(self._command, self._user),
@@ -261,7 +262,9 @@ class Supervisor:
 
     def _hear(self, stream: Stream, line: str) -> None:
         self.logs.add(line)
-        if line:
+        if line and self._allowance.take(self._clock.monotonic()):
+            if left_out := self._allowance.left_out():
+                log.warning("dev_server.lines_left_out", count=left_out)
             log.info("dev_server.line", stream=stream, text=line)
 
     async def _attend(self, child: Child, session: aiohttp.ClientSession) -> None:

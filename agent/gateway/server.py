@@ -62,6 +62,7 @@ class Gateway:
         self._serving: dict[Wire, asyncio.Task[None]] = {}
         self._open: set[Wire] = set()
         self._none_open = asyncio.Event()
+        self._full_said = False
         self._began = clock.monotonic()
 
     @property
@@ -166,10 +167,17 @@ class Gateway:
         if self._group is None or self._front is None:
             client.abort()
         elif len(self._serving) >= CONNECTIONS_MOST:
+            self._note_full()
             client.write(answers.text(503, "too many connections", wall=self._clock.wall(), close=True))
             client.close()
         else:
+            self._full_said = self._full_said and len(self._serving) > CONNECTIONS_MOST // 2
             self._serving[client] = self._group.create_task(self._serve(client, self._front))
+
+    def _note_full(self) -> None:
+        if not self._full_said:  # once, and not for each that is turned away
+            log.warning("gateway.full", connections=len(self._serving))
+            self._full_said = True
 
     def _lost(self, client: Wire) -> None:
         self._open.discard(client)

@@ -17,6 +17,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -28,7 +29,8 @@ from agent.sync.stage import Owner
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_FOLDERS = 64
-_CHUNK = 1024 * 1024
+_LOOKED_AT_MOST = 200_000
+"""Names that `find` looks at: ten times what an app may have; user code may have made millions."""
 
 
 class Obstacle(Exception):
@@ -152,10 +154,12 @@ class Tree:
         """sha256 → path of every file of one of these sizes, managed or not, outside the reserved folders."""
         found: dict[str, str] = {}
         waiting = [""]
+        left = _LOOKED_AT_MOST
         while waiting:  # one folder after the other: user code may have nested them deeper than calls can be
             path = waiting.pop()
             with suppress(OSError, Obstacle), os.scandir(folder := self._folder(path, create=False)) as entries:
-                for entry in entries:
+                for entry in islice(entries, left):
+                    left -= 1
                     below = f"{path}/{entry.name}" if path else entry.name
                     if entry.is_dir(follow_symlinks=False):
                         if entry.name.casefold() not in RESERVED and len(below) < MAX_PATH_BYTES:
@@ -182,7 +186,8 @@ class Tree:
         except OSError as error:
             if error.errno not in {errno.EPERM, errno.EMLINK}:
                 raise
-            _copy(last, folder, target)
+            if not _copy(last, folder, target):
+                return "was made larger than any file of an app; the backend's version took its place"
         if known is None:
             return None
         return f"was edited on the disk; the backend's version took its place, and the edit is kept in {target}"
@@ -288,10 +293,14 @@ def _hash(name: str, folder: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _copy(name: str, folder: int, target: Path) -> None:
-    with os.fdopen(_open(name, folder), "rb") as source, target.open("wb") as copy:
-        while chunk := source.read(_CHUNK):
-            copy.write(chunk)
+def _copy(name: str, folder: int, target: Path) -> bool:
+    """Whether it was small enough to be copied: a file of holes costs its owner nothing."""
+    with os.fdopen(_open(name, folder), "rb") as source:
+        data = source.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        return False
+    target.write_bytes(data)
+    return True
 
 
 @contextmanager

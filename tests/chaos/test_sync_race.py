@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.peers.backend_sets import sha, whole
 BURSTS = 150
 
 SWAPPER = """
-import os, sys
+import os, shutil, sys
 root, outside = sys.argv[1:]
 print("ready", flush=True)
 while True:
@@ -31,8 +32,8 @@ while True:
             pass
         try:
             os.rename(real + ".real", real)
-        except OSError:
-            pass
+        except OSError:  # a burst has made the folder anew in the meantime
+            shutil.rmtree(real + ".real", ignore_errors=True)
 """
 
 
@@ -51,7 +52,9 @@ def test_a_folder_that_becomes_a_link_at_any_moment_leads_nowhere(tmp_path: Path
     try:
         assert swapper.stdout is not None
         assert swapper.stdout.readline() == b"ready\n"
-        for turn in range(BURSTS):
+        for turn in count():
+            if turn >= BURSTS and obstacles:  # on a busy machine the swapper may not have had its turn yet
+                break
             data = b"%d" % turn
             files = {f"{above}/{name}.ts": data for above in ("app", "app/deep", "app/deep/er") for name in range(6)}
             files |= {} if turn % 2 else {"app/old.ts": data, "app/deep/old.ts": data}
@@ -70,4 +73,3 @@ def test_a_folder_that_becomes_a_link_at_any_moment_leads_nowhere(tmp_path: Path
         swapper.communicate()
         disk.close()
     assert {path.read_bytes() for path in outside.rglob("*.ts")} == {b"outside"}
-    assert obstacles, "the swapper never got between two steps: this test tested nothing"

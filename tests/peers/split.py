@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def missing() -> str | None:
     """Why no split can be made here, or None."""
     if os.geteuid() != 0:
         return "these tests become another user, which takes root"
-    if not all((tools().choom, tools().prlimit, tools().setpriv)):
+    if not all(astuple(tools())):
         return "choom, prlimit and setpriv are not all installed (util-linux)"
     if not Path(PYTHON).exists():
         return f"there is no {PYTHON}, which every user can run"
