@@ -33,6 +33,7 @@ DECIDING = {
     "agent/devserver/facts.py": "what a state looks like from outside",
     "agent/devserver/environment.py": "what the dev server may know",
     "agent/devserver/confine.py": "what a command may do",
+    "agent/devserver/memory.py": "how much memory there is",
     "agent/devserver/ansi.py": "what is text and what is colour",
     "agent/gateway/routing.py": "what becomes of a request",
     "agent/gateway/classes.py": "what kind of activity a request is",

@@ -1,0 +1,49 @@
+"""Reads what `memory` makes sense of: a few small files of the kernel, in well under a millisecond.
+
+A process may be moved to another control group after its start, so `read` looks up the way there each time.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from agent.devserver import memory
+from agent.devserver.memory import Memory, Version
+
+
+class Meter:
+    """`root` and `vm_megabytes` (FLY_VM_MEMORY_MB) are arguments for the sake of the tests' recorded machines."""
+
+    def __init__(self, *, vm_megabytes: str | None, root: Path = Path("/")) -> None:
+        self._vm_megabytes = vm_megabytes
+        self._root = root
+        self._version: Version | None = None
+        self._places: tuple[str, ...] = ()
+
+    def read(self, pid: int | None = None) -> Memory | None:
+        """What binds the process `pid`, or this one; None where the kernel does not say."""
+        process = f"proc/{'self' if pid is None else pid}"
+        member = memory.membership(self._text(f"{process}/cgroup"))
+        self._version = None if member is None else member.version
+        self._places = () if member is None else memory.folders(self._text(f"{process}/mountinfo"), member)
+        return self.again()
+
+    def again(self) -> Memory | None:
+        """The same place once more: a process that is gone is in no group, but the group has counted how it went."""
+        levels, own = [], {}
+        if self._version is not None:
+            names = memory.FILES[self._version]
+            group = [(place, {name: self._text(f"{place}/{name}") for name in names}) for place in self._places]
+            levels, own = memory.levels(self._version, group), group[0][1] if group else {}
+        machine = memory.machine(self._text("proc/meminfo"), self._vm_megabytes)
+        kills = memory.oom_kills(self._version, own, self._text("proc/vmstat"))
+        return memory.binding([*levels, *([machine] if machine else [])], kills)
+
+    def _text(self, path: str) -> str:
+        with suppress(OSError):
+            descriptor = os.open(self._root / path.lstrip("/"), os.O_RDONLY | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                return file.read().decode("utf-8", "replace")
+        return ""
