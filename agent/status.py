@@ -56,9 +56,26 @@ class SyncFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """One thing that was done to the dev server without anybody's asking, `at` which moment (RFC 3339).
+
+    `outcome`: `running`, `ready after 3.1 s`, or `did not help: …`.
+    """
+
+    what: str
+    why: str
+    at: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class DevServerFacts:
     """`reason`: why it is in this state, one sentence. `restarts` counts starts after the first, `crashes` the unasked
     exits among their causes. Memory is bytes over the whole process tree, `cpu` is cores.
+
+    `memory_limit_bytes` is the smallest limit that binds the dev server, whoever set it, and `memory_used_bytes` what
+    is taken of it by everything there; `oom_kills`: how often the kernel has killed there for want of memory.
+    `repairs`: the last ones, newest last; `repaired` counts all of them.
     """
 
     state: DevServerState = "waiting"
@@ -74,6 +91,12 @@ class DevServerFacts:
     pss_bytes: int | None = None
     cpu: float = 0.0
     processes: int = 0
+    memory_limit_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    oom_kills: int | None = None
+    disk_free_bytes: int | None = None
+    repairs: tuple[Repair, ...] = ()
+    repaired: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from agent.devserver.frames import Compile
+from agent.devserver.memory import Memory
 from agent.devserver.states import (
     BackingOff,
     Ending,
@@ -20,6 +21,7 @@ from agent.devserver.states import (
     Unresponsive,
     Waiting,
 )
+from agent.devserver.treatment import Disk, History
 from agent.status import DevServerFacts, DevServerState, Problem
 
 
@@ -44,7 +46,17 @@ class Sample:
     processes: int = 0
 
 
-def facts(state: State, times: Times, compile_: Compile, sample: Sample) -> DevServerFacts:
+@dataclass(frozen=True, slots=True)
+class Care:
+    """What the server stands on, what was repaired, and what somebody else has to mend."""
+
+    memory: Memory | None = None
+    disk: Disk | None = None
+    history: History = field(default_factory=History)
+    complaints: tuple[str, ...] = ()
+
+
+def facts(state: State, times: Times, compile_: Compile, sample: Sample, care: Care) -> DevServerFacts:
     pid = None if isinstance(state, Waiting | Launching | BackingOff | Failed | Stopped) else state.pid
     return DevServerFacts(
         state=_NAMES[type(state)],
@@ -60,20 +72,32 @@ def facts(state: State, times: Times, compile_: Compile, sample: Sample) -> DevS
         pss_bytes=sample.pss,
         cpu=sample.cpu,
         processes=sample.processes,
+        memory_limit_bytes=care.memory.limit if care.memory else None,
+        memory_used_bytes=care.memory.used if care.memory else None,
+        oom_kills=care.memory.oom_kills if care.memory else None,
+        disk_free_bytes=care.disk.free if care.disk else None,
+        repairs=care.history.entries,
+        repaired=care.history.total,
     )
 
 
-def problems(state: State, *, synced: bool) -> tuple[Problem, ...]:
+def problems(state: State, care: Care, *, synced: bool) -> tuple[Problem, ...]:
     """What somebody has to mend. Before the first set is on disk nothing is: what is missing may be on its way."""
+    told = [_trouble(state, synced=synced)]
+    if not isinstance(state, Stopping | Stopped):
+        told += care.complaints
+    return tuple(Problem("dev_server", message) for message in told if message is not None)
+
+
+def _trouble(state: State, *, synced: bool) -> str | None:
     if isinstance(state, Waiting) and synced:
-        return (Problem("dev_server", f"the dev server cannot start: {state.missing}"),)
+        return f"the dev server cannot start: {state.missing}"
     trouble = state.ledger.trouble
     if isinstance(state, Stopping | Stopped) or trouble is None:
-        return ()
+        return None
     if isinstance(state, Failed):
-        again = "a change of files or POST /restart tries again"
-        return (Problem("dev_server", f"the dev server gave up, and {again}: {trouble}"),)
-    return (Problem("dev_server", f"the dev server is being started again: {trouble}"),)
+        return f"the dev server gave up, and a change of files or POST /restart tries again: {trouble}"
+    return f"the dev server is being started again: {trouble}"
 
 
 _NAMES: Mapping[type[State], DevServerState] = {

@@ -42,6 +42,7 @@ from agent.devserver.states import (
     Launching,
     Ledger,
     Ready,
+    RepairAsked,
     RestartAsked,
     Serving,
     Silent,
@@ -102,6 +103,10 @@ def _after_crash(ledger: Ledger, now: float, why: str, chance: float) -> Step:
         return Failed(
             ledger, f"{len(ledger.recent)} crashes within {CRASH_WINDOW / 60:.0f} minutes; the last: {why}"
         ), ()
+    return _back_off(ledger, now, why, chance)
+
+
+def _back_off(ledger: Ledger, now: float, why: str, chance: float) -> Step:
     pause = full_jitter(ledger.streak, base=BACK_OFF_BASE, cap=BACK_OFF_CAP, chance=chance)
     return BackingOff(ledger, why, until=now + pause), ()
 
@@ -134,6 +139,8 @@ def _spawned(state: Launching, event: Spawned, now: float) -> Step:
 
 
 def _not_launched(state: Launching, event: LaunchFailed, now: float) -> Step:
+    if event.outside:
+        return _back_off(state.ledger.hindered(event.why), now, event.why, event.chance)
     return _after_crash(state.ledger.crashed(now, event.why, None), now, event.why, event.chance)
 
 
@@ -161,6 +168,8 @@ def _hung(state: Unresponsive, _: Tick, now: float) -> Step:
 
 
 def _died(state: Serving, event: Exited, now: float) -> Step:
+    if event.outside:
+        return _back_off(state.ledger.hindered(event.why), now, event.why, event.chance)
     ready_since = None if isinstance(state, Starting) else state.since
     trouble = f"{event.why}\n{event.words}".rstrip()
     return _after_crash(state.ledger.crashed(now, trouble, ready_since), now, event.why, event.chance)
@@ -174,6 +183,14 @@ def _forget_values(state: Serving, event: FilesChanged, now: float) -> Step:
 
 def _restart(state: Serving, event: RestartAsked, now: float) -> Step:
     return _end(replace(state, ledger=state.ledger.forgiven()), event.why, now, crashed=False)
+
+
+def _repair(state: Serving, event: RepairAsked, now: float) -> Step:
+    return _end(state, event.why, now, crashed=False)
+
+
+def _mend(state: Idle, _: RepairAsked, __: float) -> Step:
+    return state, (Effect.MEND,)
 
 
 def _stop(state: Serving, _: StopAsked, now: float) -> Step:
@@ -281,6 +298,7 @@ _RUNNING: Mapping[type[Event], Row | Ignored] = {
     LaunchFailed: ONE_IS_THERE,
     Exited: Row(_died, _CRASH),
     RestartAsked: Row(_restart, _END),
+    RepairAsked: Row(_repair, _END),
     StopAsked: Row(_stop, _STOPPING),
 }
 _WITHOUT: Mapping[type[Event], Row | Ignored] = {
@@ -297,6 +315,7 @@ TABLE: Mapping[type[State], Mapping[type[Event], Row | Ignored]] = {
         Checked: Row(_checked, {Launching: "nothing is missing", Waiting: ""}),
         FilesChanged: Row(_check_now, {Waiting: ""}),
         RestartAsked: ON_ITS_WAY,
+        RepairAsked: Row(_mend, {Waiting: ""}),
         StopAsked: Row(_never_mind, {Stopped: ""}),
         Tick: Row(_check_when_due, {Waiting: ""}),
     },
@@ -307,6 +326,7 @@ TABLE: Mapping[type[State], Mapping[type[Event], Row | Ignored]] = {
         LaunchFailed: Row(_not_launched, _CRASH),
         FilesChanged: ON_ITS_WAY,
         RestartAsked: ON_ITS_WAY,
+        RepairAsked: Ignored("a launch repairs first; what comes later waits for the next one"),
         StopAsked: Row(_abandon, _STOPPING),
         Tick: NO_DEADLINE,
     },
@@ -338,6 +358,7 @@ TABLE: Mapping[type[State], Mapping[type[Event], Row | Ignored]] = {
         Silent: Ignored("it was told to end"),
         FilesChanged: ON_ITS_WAY,
         RestartAsked: Row(_restart_after_all, {Ending: ""}),
+        RepairAsked: Ignored("the launch after this end repairs first"),
         StopAsked: Row(_stop_instead, _STOPPING),
         Tick: Row(_kill_again, {Ending: ""}),
     },
@@ -346,6 +367,7 @@ TABLE: Mapping[type[State], Mapping[type[Event], Row | Ignored]] = {
         Checked: Ignored("the launch looks for itself"),
         FilesChanged: Row(_try_mended, {Launching: "its configuration", BackingOff: ""}),
         RestartAsked: Row(_try_asked, {Launching: ""}),
+        RepairAsked: Row(_mend, {BackingOff: ""}),
         StopAsked: Row(_never_mind, {Stopped: ""}),
         Tick: Row(_try_when_due, {Launching: "the pause is over", BackingOff: ""}),
     },
@@ -354,6 +376,7 @@ TABLE: Mapping[type[State], Mapping[type[Event], Row | Ignored]] = {
         Checked: Ignored("the launch looks for itself"),
         FilesChanged: Row(_try_changed, {Launching: ""}),
         RestartAsked: Row(_try_asked, {Launching: ""}),
+        RepairAsked: Row(_mend, {Failed: ""}),
         StopAsked: Row(_never_mind, {Stopped: ""}),
         Tick: NO_DEADLINE,
     },
@@ -366,6 +389,7 @@ TABLE: Mapping[type[State], Mapping[type[Event], Row | Ignored]] = {
         Silent: OVER,
         FilesChanged: OVER,
         RestartAsked: OVER,
+        RepairAsked: OVER,
         StopAsked: OVER,
         Tick: Row(_stop_harder, {Stopped: "given up", Stopping: ""}),
     },

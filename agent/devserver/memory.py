@@ -50,12 +50,15 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What binds the dev server. Bytes. `oom_kills`: how often the kernel has killed here; None: nobody counts."""
+    """What binds the dev server. Bytes. `oom_kills`: how often the kernel has killed, as `counter` has it, a folder of
+    a control group or empty for the whole machine; None: nobody counts.
+    """
 
     limit: int
     used: int
     where: str
     oom_kills: int | None
+    counter: str = ""
 
     @property
     def share(self) -> float:
@@ -136,12 +139,17 @@ def oom_kills(version: Version | None, own: Texts, vmstat: str) -> int | None:
     return numbers(vmstat).get("oom_kill")
 
 
-def binding(found: Iterable[Level], kills: int | None) -> Memory | None:
+def binding(found: Iterable[Level], kills: int | None, counter: str = "") -> Memory | None:
     """The smallest limit. Version 1 says "unlimited" as a number just below 2^63, which is never the smallest."""
     smallest = min(found, key=lambda level: level.limit, default=None)
     if smallest is None or smallest.limit <= 0:
         return None
-    return Memory(smallest.limit, smallest.used, smallest.name, kills)
+    return Memory(smallest.limit, smallest.used, smallest.name, kills, counter)
+
+
+def is_alive(stat: str) -> bool:
+    """From /proc/PID/stat: the state comes after the name, which stands in parentheses and may have some itself."""
+    return stat.rpartition(")")[2].split()[:1] not in ([], ["Z"], ["X"])
 
 
 def numbers(text: str) -> dict[str, int]:

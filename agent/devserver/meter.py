@@ -26,8 +26,11 @@ class Meter:
         """What binds the process `pid`, or this one; None where the kernel does not say."""
         process = f"proc/{'self' if pid is None else pid}"
         member = memory.membership(self._text(f"{process}/cgroup"))
-        self._version = None if member is None else member.version
-        self._places = () if member is None else memory.folders(self._text(f"{process}/mountinfo"), member)
+        places = () if member is None else memory.folders(self._text(f"{process}/mountinfo"), member)
+        # One that has just died is said to be in the topmost group.
+        if memory.is_alive(self._text(f"{process}/stat")):
+            self._version = None if member is None else member.version
+            self._places = places
         return self.again()
 
     def again(self) -> Memory | None:
@@ -39,7 +42,7 @@ class Meter:
             levels, own = memory.levels(self._version, group), group[0][1] if group else {}
         machine = memory.machine(self._text("proc/meminfo"), self._vm_megabytes)
         kills = memory.oom_kills(self._version, own, self._text("proc/vmstat"))
-        return memory.binding([*levels, *([machine] if machine else [])], kills)
+        return memory.binding([*levels, *([machine] if machine else [])], kills, self._places[0] if own else "")
 
     def _text(self, path: str) -> str:
         with suppress(OSError):

@@ -73,12 +73,14 @@ def record_of(run: str, pid: int) -> Record:
         return Record(run, pid, pid)
 
 
-async def clear(state_dir: Path, port: int, user: int | None = None) -> None:
-    """End what the recorded run left, within seconds. Raises Occupied where the port is still held after that.
+async def clear(state_dir: Path, port: int, user: int | None = None) -> tuple[str, ...]:
+    """End what the recorded run left, within seconds, and say who that was. Raises Occupied where the port is still
+    held after that.
 
     `user`: the uid of the app's code, where that is not our own.
     """
     record = read(state_dir)
+    ended: dict[int, str] = {}
     survivors: list[psutil.Process] = []
     for _ in range(KILL_TRIES):
         survivors = _survivors(record) if record else []
@@ -88,10 +90,11 @@ async def clear(state_dir: Path, port: int, user: int | None = None) -> None:
             with suppress(psutil.Error):
                 log.warning("dev_server.orphan_ended", pid=process.pid, program=process.name())
                 process.kill()
+                ended[process.pid] = f"{process.name()} (pid {process.pid})"
         await asyncio.sleep(TRY_SECONDS)
     for _ in range(PORT_TRIES):
         if census.is_free(port):
-            return
+            return tuple(ended.values())
         _evict(port, user)
         await asyncio.sleep(TRY_SECONDS)
     raise Occupied(_complaint(port, {process.pid for process in survivors}))

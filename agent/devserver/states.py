@@ -48,6 +48,10 @@ class Ledger:
             trouble=why,
         )
 
+    def hindered(self, why: str) -> Ledger:
+        """It could not run, for a reason outside of the app: that waits its turn, and is no crash of the app's."""
+        return replace(self, streak=self.streak + 1, trouble=why)
+
     def forgiven(self) -> Ledger:
         """A new budget: somebody mended something, or asked."""
         return replace(self, recent=(), streak=0)
@@ -155,19 +159,25 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True)
 class LaunchFailed:
-    """There is no process: its program is missing, a stranger holds the port, or the launch was abandoned."""
+    """There is no process: its program is missing, a stranger holds the port (`outside`), or the launch was
+    abandoned.
+    """
 
     why: str
     chance: float
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The leader ended, and nothing that it started is left. `words`: the end of its standard error."""
+    """The leader ended, and nothing that it started is left. `words`: the end of its standard error. `outside`: what
+    ended it is nothing that a change of the app's files could mend.
+    """
 
     why: str
     chance: float
     words: str = ""
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +203,13 @@ class RestartAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairAsked:
+    """A repair is due that needs the process to be gone. Its bounds are those of repairs, so no crash is forgiven."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     pass
 
@@ -202,12 +219,25 @@ class Tick:
     """The state's deadline may have come."""
 
 
-Event = Checked | Spawned | LaunchFailed | Exited | Answered | Silent | FilesChanged | RestartAsked | StopAsked | Tick
+Event = (
+    Checked
+    | Spawned
+    | LaunchFailed
+    | Exited
+    | Answered
+    | Silent
+    | FilesChanged
+    | RestartAsked
+    | RepairAsked
+    | StopAsked
+    | Tick
+)
 
 
 class Effect(Enum):
     CHECK = auto()  # look what is missing; ends in Checked
     LAUNCH = auto()  # ends in Spawned, LaunchFailed or a Checked that names what is missing
+    MEND = auto()  # do the repairs that are due; a launch does so by itself
     ABANDON = auto()  # cut a launch short; it still ends in one of its events
     TERMINATE = auto()  # SIGTERM to the leader
     KILL = auto()  # SIGKILL to the whole group

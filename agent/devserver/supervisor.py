@@ -28,18 +28,22 @@ from agent.devserver.confine import confined
 from agent.devserver.facts import Sample, Times, facts, problems
 from agent.devserver.frames import Compile
 from agent.devserver.logs import Allowance, LogTail
+from agent.devserver.mender import Glance, Mender
 from agent.devserver.process import Child, Stream, describe, spawn
+from agent.devserver.repair import Verdict
 from agent.devserver.sample import Sampler
 from agent.devserver.states import (
     Answered,
     BackingOff,
     Checked,
     Effect,
+    Ending,
     Event,
     Exited,
     FilesChanged,
     LaunchFailed,
     Ready,
+    RepairAsked,
     RestartAsked,
     Silent,
     Spawned,
@@ -47,6 +51,7 @@ from agent.devserver.states import (
     State,
     StopAsked,
     Stopped,
+    Stopping,
     Tick,
     deadline,
     first,
@@ -80,8 +85,11 @@ class Supervisor:
         problems: Callable[[Source, tuple[Problem, ...]], None],
         environ: Mapping[str, str],
         user: DevUser | None = None,
+        caches: tuple[Path, ...] = (),
     ) -> None:
-        """`user`: who runs the command, where that is not the agent's own user."""
+        """`user`: who runs the command, where that is not the agent's own user. `caches`: folders that only the agent's
+        user can write to, and that may be emptied when the disk is full.
+        """
         self.logs = LogTail()
         self._allowance = Allowance()
         self._command = command
@@ -93,6 +101,15 @@ class Supervisor:
         self._publish_problems = problems
         self._environ = environ
         self._user = user
+        self._mender = Mender(
+            workspace=workspace,
+            port=port,
+            clock=clock,
+            vm_megabytes=environ.get("FLY_VM_MEMORY_MB"),
+            caches=caches,
+            ask=lambda why: self._post(RepairAsked(why)),
+            changed=self._tell,
+        )
         self._state: State = first(clock.monotonic())
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._child: Child | None = None
@@ -116,6 +133,14 @@ class Supervisor:
     def restart(self, reason: str) -> None:
         """End the server and start it anew, with a new budget of crashes; start it where it gave up."""
         self._post(RestartAsked(reason))
+
+    def visited(self) -> None:
+        """Somebody asked for a page: what can wait for a quiet second waits for a later one."""
+        self._mender.stirred()
+
+    def free_space(self, why: str) -> bool:
+        """Have the caches removed, since something could not be written; False: that was done not long ago."""
+        return self._mender.free_space(why)
 
     async def stop(self) -> None:
         """End the server and then `run`. Returns when both are over; before `run`, at once."""
@@ -192,10 +217,12 @@ class Supervisor:
             self._times = replace(self._times, started_at=rfc3339(wall))
         elif isinstance(before, Starting) and isinstance(state, Ready):
             self._times = replace(self._times, ready_at=rfc3339(wall))
+            self._mender.ready()
 
     def _tell(self) -> None:
-        now = facts(self._state, self._times, self._compile, self._sample)
-        own = problems(self._state, synced=self._synced)
+        care = self._mender.care
+        now = facts(self._state, self._times, self._compile, self._sample, care)
+        own = problems(self._state, care, synced=self._synced)
         told = (now, own, self._compile.errors)
         if told == self._published:
             return
@@ -215,17 +242,17 @@ class Supervisor:
                 self._post(Checked(self._missing()))
             case Effect.LAUNCH:
                 self._launching = tasks.create_task(self._launch(session, tasks))
+            case Effect.MEND:
+                tasks.create_task(self._mender.mend())
             case Effect.ABANDON:
                 if self._launching is not None:
                     self._launching.cancel()
                 if self._child is None:
                     self._post(LaunchFailed("the launch was abandoned", self._clock.chance()))
-            case Effect.TERMINATE:
-                if self._child is not None:
-                    self._child.terminate()
-            case Effect.KILL:
-                if self._child is not None:
-                    self._child.kill()
+            case Effect.TERMINATE | Effect.KILL if self._child is not None:
+                (self._child.terminate if effect is Effect.TERMINATE else self._child.kill)()
+            case Effect.TERMINATE | Effect.KILL:
+                pass  # it went by itself in the meantime
 
     def _missing(self) -> str | None:
         return rules.missing(self._command, str(self._workspace), self._exists)
@@ -240,7 +267,8 @@ class Supervisor:
             return
         run = secrets.token_hex(16)
         try:
-            await orphans.clear(self._state_dir, self._port, self._user.uid if self._user else None)
+            user = self._user.uid if self._user else None
+            await self._mender.before_start(await orphans.clear(self._state_dir, self._port, user))
             orphans.write(self._state_dir, orphans.Record(run))
             child = spawn(
                 confined(self._command, self._user),
@@ -250,7 +278,7 @@ class Supervisor:
                 hear=self._hear,
             )
         except AgentError as error:
-            self._post(LaunchFailed(str(error), self._clock.chance()))
+            self._post(LaunchFailed(str(error), self._clock.chance(), self._mender.did_not_start(error)))
             return
         self._child = child
         self._post(Spawned(child.pid))
@@ -262,6 +290,7 @@ class Supervisor:
 
     def _hear(self, stream: Stream, line: str) -> None:
         self.logs.add(line)
+        self._mender.heard(line)
         if line and self._allowance.take(self._clock.monotonic()):
             if left_out := self._allowance.left_out():
                 log.warning("dev_server.lines_left_out", count=left_out)
@@ -273,13 +302,27 @@ class Supervisor:
             watching = (
                 watches.create_task(self._watch(child, session)),
                 watches.create_task(self._measure(child)),
+                watches.create_task(self._mender.watch(child.pid, session, self._glance)),
             )
             status = await child.gone()
             for task in watching:
                 task.cancel()
         # One that was killed had no time to say why: what it last said is about something else.
         words = child.last_words() if status > 0 else ""
-        self._post(Exited(describe(status), self._clock.chance(), words))
+        verdict = self._diagnose(status)
+        self._post(Exited(verdict.why, self._clock.chance(), words, verdict.outside))
+
+    def _diagnose(self, status: int) -> Verdict:
+        match self._state:
+            case Ending(crashed=True, why=why):
+                return self._mender.died(why, unanswered=True)
+            case Ending() | Stopping():
+                return Verdict(describe(status))  # it was told to, and that is all there is to say
+            case _:
+                return self._mender.died(describe(status), unanswered=False)
+
+    def _glance(self) -> Glance:
+        return Glance(isinstance(self._state, Ready), self._compile.compiling, self._sample)
 
     async def _watch(self, child: Child, session: aiohttp.ClientSession) -> None:
         await probe.answered(session, self._port)

@@ -16,7 +16,7 @@ import psutil
 from agent.clock import Clock
 from agent.devserver.supervisor import Supervisor
 from agent.isolation import DevUser
-from agent.status import Applied, DevServerFacts, DevServerState, Problem, Source
+from agent.status import Applied, DevServerFacts, DevServerState, Problem, Repair, Source
 
 ODD_SERVER = Path(__file__).with_name("odd_server.py")
 WAIT_SECONDS = 20.0
@@ -62,6 +62,11 @@ class Board:
         return self.states[-1]
 
     @property
+    def repair(self) -> Repair:
+        """The newest one."""
+        return self.now.repairs[-1]
+
+    @property
     def pid(self) -> int:
         pid = self.now.pid
         assert pid is not None, self.now
@@ -70,7 +75,7 @@ class Board:
     async def until(self, holds: Callable[[], object]) -> None:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                while not holds():
+                while not (self.states and holds()):
                     self.changed.clear()
                     await self.changed.wait()
         except TimeoutError:
@@ -78,7 +83,7 @@ class Board:
 
     async def state(self, name: DevServerState, *, starts: int = 0) -> DevServerFacts:
         """Wait for a state, where `starts` is given of the process after that many restarts or of a later one."""
-        await self.until(lambda: self.states and self.now.state == name and self.now.restarts >= starts)
+        await self.until(lambda: self.now.state == name and self.now.restarts >= starts)
         return self.now
 
 

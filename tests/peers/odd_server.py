@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TextIO
 
 PORT, FLAGS = int(sys.argv[1]), sys.argv[2:]
+NEXT_SAYS = Path(__file__).parents[1] / "unit/devserver/next_says"
+EXECUTION = [os.getpid()]
+KEPT: list[bytearray] = []
 PATIENCE = 120.0  # seconds: longer than any test
 SLEEPER = [sys.executable, "-c", f"import time; time.sleep({PATIENCE})"]
 
@@ -25,13 +28,22 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/__nextjs_server_status" and "not-next" not in FLAGS:
-            self._answer(200, json.dumps({"executionId": os.getpid()}))
+            self._answer(200, json.dumps({"executionId": EXECUTION[-1]}))
         elif path.startswith("/do/"):
             self._answer(200, "as you wish")
             self.wfile.flush()
             act(path.removeprefix("/do/"))
         else:
             self._answer(200 if path == "/" and "not-found" not in FLAGS else 404, "page")
+
+    def do_POST(self) -> None:
+        """Next's restart of itself: the same parent, the same port, another number and other memory."""
+        if self.path != "/__nextjs_restart_dev" or "no-recycle" in FLAGS:
+            self._answer(404, "page")
+            return
+        self._answer(204, "")
+        KEPT.clear()
+        EXECUTION.append(EXECUTION[-1] + 1)
 
     def _answer(self, status: int, body: str) -> None:
         self.send_response(status)
@@ -61,6 +73,13 @@ def act(what: str) -> None:
         case ["flood"]:
             sys.stdout.buffer.write(b"x" * 10_000_000 + b"\nafter the flood\n")
             sys.stdout.buffer.flush()
+        case ["say", *_]:  # what Next says, as it was recorded
+            say((NEXT_SAYS / f"{what.removeprefix('say-')}.txt").read_text("utf-8"), sys.stderr)
+        case ["fill", size]:
+            kept = bytearray(int(size))
+            for page in range(0, len(kept), 4096):
+                kept[page] = 1
+            KEPT.append(kept)
         case ["environ"]:
             say(json.dumps(dict(os.environ)))
         case _:
@@ -68,6 +87,12 @@ def act(what: str) -> None:
 
 
 def at_start(flag: str) -> None:
+    kind, _, rest = flag.partition(":")
+    if kind == "while":  # `while:PATH:NAME`: what it does, and then dies, as long as something is there
+        path, _, what = rest.partition(":")
+        if os.path.lexists(path):
+            act(what)
+            os._exit(1)
     match flag.split("-"):
         case ["deaf"]:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

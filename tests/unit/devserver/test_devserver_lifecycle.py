@@ -34,6 +34,7 @@ from agent.devserver.states import (
     Launching,
     Ledger,
     Ready,
+    RepairAsked,
     RestartAsked,
     Silent,
     Spawned,
@@ -109,6 +110,10 @@ def test_the_diagram_shows_every_move_of_the_table() -> None:
         (READY, FilesChanged("config"), 1.0, Ready, ()),
         (READY, FilesChanged("restart"), 1.0, Ending, (Effect.TERMINATE,)),
         (READY, RestartAsked("asked"), 1.0, Ending, (Effect.TERMINATE,)),
+        (READY, RepairAsked("its cache"), 1.0, Ending, (Effect.TERMINATE,)),
+        (Failed(crashed(5), ""), RepairAsked("the disk is full"), 0.0, Failed, (Effect.MEND,)),
+        (BackingOff(crashed(1), "", until=1.0), RepairAsked("the disk is full"), 0.0, BackingOff, (Effect.MEND,)),
+        (first(0.0), RepairAsked("the disk is full"), 0.0, Waiting, (Effect.MEND,)),
         (READY, StopAsked(), 1.0, Stopping, (Effect.TERMINATE,)),
         (SILENT, Answered(), 1.0, Ready, ()),
         (SILENT, Tick(), HUNG_SECONDS, Ending, (Effect.TERMINATE,)),
@@ -167,6 +172,31 @@ def test_a_new_try_after_giving_up_has_a_new_budget(event: Event) -> None:
     after, _ = step(Failed(crashed(5), "too often"), event, 1.0)
 
     assert (after.ledger.recent, after.ledger.streak, after.ledger.crashes) == ((), 0, 5)
+
+
+@pytest.mark.parametrize("state", [STARTING, READY, SILENT])
+def test_a_repair_forgives_no_crash(state: State) -> None:
+    after, _ = step(replace(state, ledger=crashed(4)), RepairAsked("its memory"), 1.0)
+
+    assert isinstance(after, Ending)
+    assert (after.ledger, after.crashed, after.why) == (crashed(4), False, "its memory")
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [
+        (Launching(NEW, ""), LaunchFailed("a stranger holds the port", 1.0, outside=True)),
+        (STARTING, Exited("a stranger holds the lock", 1.0, outside=True)),
+    ],
+)
+def test_what_lies_outside_is_no_crash_and_is_tried_for_as_long_as_it_takes(state: State, event: Event) -> None:
+    now, at = 0.0, state
+    for tries in range(1, 30):
+        after, _ = step(at, event, now)
+        assert isinstance(after, BackingOff)
+        assert after.until - now == min(2.0 ** (tries - 1), BACK_OFF_CAP)
+        assert (after.ledger.crashes, after.ledger.trouble) == (0, event.why)  # type: ignore[union-attr]
+        now, at = after.until, replace(state, ledger=after.ledger)
 
 
 def test_a_server_that_was_steady_is_tried_again_soon() -> None:
@@ -228,6 +258,9 @@ EVENTS: list[Callable[[float], Event]] = [
     lambda _: Answered(),
     lambda chance: Exited("it died", chance),
     lambda chance: LaunchFailed("it was not there", chance),
+    lambda chance: Exited("a stranger holds the lock", chance, outside=True),
+    lambda chance: LaunchFailed("a stranger holds the port", chance, outside=True),
+    lambda _: RepairAsked("its memory"),
     lambda chance: FilesChanged("restart" if chance < 0.3 else "config" if chance < 0.6 else "sources"),
     lambda _: RestartAsked("asked"),
     lambda _: Spawned(7),

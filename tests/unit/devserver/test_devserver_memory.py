@@ -54,12 +54,19 @@ MEMINFO = (
     "MemTotal:        1004620 kB\nMemFree:          185848 kB\nMemAvailable:     600000 kB\nBuffers:           1 kB\n"
 )
 VMSTAT = "nr_free_pages 4554\noom_kill 4\n"
+STAT = "7 (a (b) c) S 1 7\n"
 MACHINE = Level("the machine", 1004620 * 1024, 404620 * 1024)
 
 
 def tree(root: Path, **files: str) -> Path:
     """`root` with `files`, each under its path, as the root of a machine."""
-    for name, text in {"proc/meminfo": MEMINFO, "proc/vmstat": VMSTAT, **files}.items():
+    for name, text in {
+        "proc/self/stat": STAT,
+        "proc/7/stat": STAT,
+        "proc/meminfo": MEMINFO,
+        "proc/vmstat": VMSTAT,
+        **files,
+    }.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -120,7 +127,9 @@ def test_version_1_without_a_limit_leaves_the_machine_as_the_limit(tmp_path: Pat
         },
     )
 
-    assert Meter(vm_megabytes=None, root=root).read() == Memory(MACHINE.limit, MACHINE.used, "the machine", 1)
+    assert Meter(vm_megabytes=None, root=root).read() == Memory(
+        MACHINE.limit, MACHINE.used, "the machine", 1, f"/{group}"
+    )
 
 
 def test_version_1_counts_what_the_kernel_cannot_take_back(tmp_path: Path) -> None:
@@ -139,7 +148,7 @@ def test_version_1_counts_what_the_kernel_cannot_take_back(tmp_path: Path) -> No
 
     read = Meter(vm_megabytes=None, root=root).read(7)
 
-    assert read == Memory(512 * MIB, 400 * MIB - 44867584 - 57671680, f"the control group /{group}", 1)
+    assert read == Memory(512 * MIB, 400 * MIB - 44867584 - 57671680, f"the control group /{group}", 1, f"/{group}")
 
 
 def test_version_2_takes_the_smallest_limit_on_the_way_up(tmp_path: Path) -> None:
@@ -161,7 +170,7 @@ def test_version_2_takes_the_smallest_limit_on_the_way_up(tmp_path: Path) -> Non
     )
 
     assert Meter(vm_megabytes=None, root=root).read() == Memory(
-        512 * MIB, 400 * MIB - 80 * MIB, f"the control group /{above}", 2
+        512 * MIB, 400 * MIB - 80 * MIB, f"the control group /{above}", 2, f"/{own}"
     )
 
 
@@ -183,6 +192,26 @@ def test_a_limit_above_what_is_mounted_is_known_by_version_1() -> None:
     }
 
     assert memory.levels(1, [("/g", texts)]) == [Level("the control group /g", 256 * MIB, 100 * MIB)]
+
+
+def test_a_process_that_has_just_died_is_looked_for_where_it_was(tmp_path: Path) -> None:
+    group = "sys/fs/cgroup/memory/boxes/8207837b"
+    root = tree(
+        tmp_path,
+        **{
+            "proc/7/cgroup": HYBRID,
+            "proc/7/mountinfo": HYBRID_MOUNTS,
+            f"{group}/memory.oom_control": OOM_CONTROL,
+        },
+    )
+    meter = Meter(vm_megabytes=None, root=root)
+    alive = meter.read(7)
+    tree(tmp_path, **{"proc/7/cgroup": HYBRID.replace("/boxes/8207837b", "/"), "proc/7/stat": STAT.replace("S", "Z")})
+    dead = meter.read(7)
+
+    assert alive is not None
+    assert alive.counter == f"/{group}"
+    assert dead == alive
 
 
 def test_where_the_kernel_says_nothing_nothing_is_known(tmp_path: Path) -> None:

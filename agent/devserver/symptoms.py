@@ -1,0 +1,66 @@
+"""What the dev server's own words say is wrong with what it stands on. Pure.
+
+The wordings are those of Next 16.4 and of Node; the tests have them as they were recorded. User code can
+print them too, so a symptom alone never decides: `repair` asks for a second sign, and every repair has its bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+from urllib.parse import unquote_plus
+
+Flag = Literal["lock_held", "port_taken", "disk_full", "watch_limit", "cache_unreadable"]
+
+PANIC_SECONDS: Final = 120.0
+PANICS_KEPT: Final = 10
+SIGNATURE_CHARACTERS: Final = 200
+
+_FLAGS: Mapping[Flag, re.Pattern[str]] = {
+    "lock_held": re.compile(r"Another next dev server is already running"),
+    "port_taken": re.compile(r"listen EADDRINUSE"),
+    "disk_full": re.compile(r"no space left on device", re.IGNORECASE),
+    "watch_limit": re.compile(
+        # Node calls a lack of watches ENOSPC; and a lack of inotify instances is a lack of files.
+        r"System limit for number of file watchers reached|OS file watch limit reached"
+        r"|EMFILE: too many open files, watch|Too many open files \(os error 24\)"
+    ),
+    "cache_unreadable": re.compile(r"Failed to open database"),
+}
+_PANIC = re.compile(r"panicked at (?P<place>(?:\S*/)?turbo\S+?):?$|FATAL.*An unexpected Turbopack error occurred")
+_TITLE = re.compile(r"[?&]title=(?P<title>[^&\s]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Symptoms:
+    """What one process has said. `panics`: when Turbopack panicked lately, a second counting once, because one panic
+    is told in many lines. `signature`: the last one's kind, without what differs from time to time.
+    """
+
+    flags: frozenset[Flag] = frozenset()
+    panics: tuple[float, ...] = ()
+    signature: str | None = None
+
+
+def heard(line: str, before: Symptoms, now: float) -> Symptoms:
+    flags = {flag for flag, words in _FLAGS.items() if words.search(line)}
+    after = before if flags <= before.flags else replace(before, flags=before.flags | flags)
+    if "cache_unreadable" in flags:
+        after = replace(after, signature="Failed to open database")
+    panic = _PANIC.search(line)
+    if panic is not None:
+        recent = tuple(at for at in after.panics if now - at < PANIC_SECONDS)
+        if not recent or now - recent[-1] >= 1.0:
+            recent = (*recent, now)[-PANICS_KEPT:]
+        after = replace(after, panics=recent, signature=_general(panic["place"] or "") or after.signature)
+    title = _TITLE.search(line)
+    if title is not None and "Turbopack" in line:
+        after = replace(after, signature=_general(unquote_plus(title["title"])))
+    return after
+
+
+def _general(text: str) -> str:
+    """`text` without names in quotes and numbers: one disease has one name, whichever file it shows at."""
+    return re.sub(r"\d+", "#", re.sub(r'"[^"]*"', "…", text))[:SIGNATURE_CHARACTERS]

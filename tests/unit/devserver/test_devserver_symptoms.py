@@ -1,0 +1,64 @@
+"""What Next 16.4.5 and Node 20 really said, each time something was taken from under them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.devserver.symptoms import PANICS_KEPT, SIGNATURE_CHARACTERS, Flag, Symptoms, heard
+
+# Each from a real run: a second server, a taken port, a tmpfs of 16 KiB and one of 6 MiB on .next, a user namespace
+# without inotify watches and one without instances, and caches whose files were filled with noise.
+NEXT_SAYS = Path(__file__).with_name("next_says")
+FATAL = "FATAL: An unexpected Turbopack error occurred. A panic log has been written to /tmp/next-panic-c5e0.log."
+TITLE = "https://bugs.nextjs.org/search?category=turbopack-error-report&title=Turbopack%20Error%3A%20"
+
+
+def after(name: str) -> Symptoms:
+    symptoms = Symptoms()
+    for line in (NEXT_SAYS / f"{name}.txt").read_text("utf-8").splitlines():
+        symptoms = heard(line, symptoms, 0.0)
+    return symptoms
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "panics", "signature"),
+    [
+        ("lock_held", frozenset({"lock_held"}), 0, None),
+        ("port_taken", frozenset({"port_taken"}), 0, None),
+        ("disk_full_at_start", frozenset({"disk_full"}), 0, None),
+        ("disk_full_later", frozenset({"disk_full"}), 1, "Turbopack Error: failed to write to …"),
+        ("no_watches", frozenset({"watch_limit"}), 1, "Turbopack Error: Failed to write app endpoint /page"),
+        ("no_instances", frozenset({"watch_limit"}), 1, "Turbopack Error: Too many open files (os error #)"),
+        ("garbled_table", frozenset(), 1, "turbopack/crates/turbo-persistence/src/static_sorted_file.rs:#:#"),
+        ("garbled_index", frozenset({"cache_unreadable"}), 0, "Failed to open database"),
+        ("compile_error", frozenset(), 0, None),
+    ],
+)
+def test_what_next_says_is_understood(name: str, flags: frozenset[Flag], panics: int, signature: str | None) -> None:
+    symptoms = after(name)
+
+    assert symptoms.flags == flags
+    assert (len(symptoms.panics), symptoms.signature) == (panics, signature)
+
+
+def test_panics_of_one_second_are_one_panic() -> None:
+    symptoms = Symptoms()
+    for now in (0.0, 0.1, 0.9, 1.5, 30.0):
+        symptoms = heard(FATAL, symptoms, now)
+
+    assert symptoms.panics == (0.0, 1.5, 30.0)
+
+
+@given(st.lists(st.tuples(st.text(), st.floats(0, 10_000))))
+def test_whatever_is_said_what_is_kept_is_bounded(lines: list[tuple[str, float]]) -> None:
+    symptoms = Symptoms()
+    for text, now in lines:
+        symptoms = heard(f"{FATAL} {text}", symptoms, now)
+        symptoms = heard(f"Turbopack {TITLE}{text}", symptoms, now)
+
+    assert len(symptoms.panics) <= PANICS_KEPT
+    assert len(symptoms.signature or "") <= SIGNATURE_CHARACTERS
