@@ -1,0 +1,156 @@
+"""Repairs of the real Next.js: what it stands on is really broken."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from agent.clock import Clock
+from agent.config import DEV_COMMAND
+from agent.devserver.census import is_free
+from agent.devserver.memory import MIB
+from agent.devserver.supervisor import Supervisor
+from tests.peers.control_group import ControlGroup, control_group
+from tests.peers.dev_server import Board, applied, living
+
+pytestmark = [pytest.mark.next, pytest.mark.timeout(180)]
+
+PAGE = "export default function Page() {\n  return <p>hello</p>;\n}\n"
+CACHE = ".next/dev/cache/turbopack"
+FLUSHED = 10 * MIB
+"""Turbopack writes its cache some seconds after the first page; smaller, it is not all there."""
+
+Run = Callable[..., AbstractAsyncContextManager[tuple[Board, Supervisor]]]
+
+
+@pytest.fixture
+def folder(workspace: Callable[..., Path]) -> Path:
+    made = workspace()
+    (made / "app").mkdir(exist_ok=True)
+    (made / "app" / "page.tsx").write_text(PAGE)
+    return made
+
+
+@pytest.fixture
+def run(folder: Path, free_port: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Starts a supervisor with the real Next in the folder, as often as it is called. Nothing of it may be left."""
+    monkeypatch.setattr("tests.peers.dev_server.WAIT_SECONDS", 60.0)
+
+    @asynccontextmanager
+    async def start(group: ControlGroup | None = None) -> AsyncIterator[tuple[Board, Supervisor]]:
+        port, board = free_port(), Board()
+        command = tuple(DEV_COMMAND.replace("{port}", str(port)).split())
+        supervisor = Supervisor(
+            command=group.command(*command) if group else command,
+            workspace=folder,
+            state_dir=tmp_path / "state",
+            port=port,
+            clock=Clock(chance=lambda: 0.0),
+            publish=board.publish,
+            problems=board.problems,
+            environ=os.environ,
+        )
+        supervisor.files_changed(applied("app/page.tsx"))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(supervisor.run())
+            try:
+                yield board, supervisor
+            finally:
+                session = board.now.pid
+                await supervisor.stop()
+        assert session is None or not living(session)
+        assert is_free(port)
+
+    return start
+
+
+async def flushed(folder: Path) -> None:
+    def size() -> int:
+        return sum(path.stat().st_size for path in (folder / CACHE).rglob("*") if path.is_file())
+
+    async with asyncio.timeout(30):
+        while True:
+            if await asyncio.to_thread(size) >= FLUSHED:
+                return
+            await asyncio.sleep(0.2)
+
+
+def garble(folder: Path, kind: str) -> None:
+    for path in (folder / CACHE).rglob(f"*.{kind}"):
+        path.write_bytes(os.urandom(path.stat().st_size))
+
+
+async def test_a_cache_full_of_noise_is_removed_and_the_next_start_works(run: Run, folder: Path) -> None:
+    for kind in ("sst", "meta"):
+        async with run() as (board, _):
+            await board.state("ready")
+            await flushed(folder)
+        garble(folder, kind)
+        async with run() as (board, _):
+            ready = await board.state("ready")
+
+        assert ready.crashes == 1, kind
+        assert [entry.what for entry in ready.repairs] == ["removed .next/dev/cache and restarted it"]
+        assert ready.repairs[0].outcome.startswith("ready after"), ready.repairs
+        assert board.told["dev_server"] == ()
+
+
+async def test_a_lock_that_a_stranger_holds_is_told_with_its_name_until_it_is_free(run: Run, folder: Path) -> None:
+    (folder / ".next/dev").mkdir(parents=True)
+    with (folder / ".next/dev/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        async with run() as (board, _):
+            await board.until(lambda: board.told.get("dev_server"))
+            (problem,) = board.told["dev_server"]
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            ready = await board.state("ready")
+
+    assert f"held by {psutil.Process().name()} (pid {os.getpid()}), which this agent did not start" in problem.message
+    assert (ready.crashes, ready.repairs) == (0, ())
+
+
+async def test_memory_is_given_back_by_nexts_own_restart(
+    run: Run, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr("agent.devserver.repair.NEAR_SECONDS", 0.0)
+    monkeypatch.setattr("agent.devserver.repair.QUIET_SECONDS", 1.0)
+    monkeypatch.setattr("agent.devserver.repair.HARD", 2.0)
+    monkeypatch.setattr("agent.devserver.mender.LOOK_EVERY", 0.5)
+    monkeypatch.setattr("agent.devserver.supervisor.SAMPLE_EVERY", 0.5)
+    with control_group(2048 * MIB) as group:
+        async with run(group) as (board, _):
+            await board.state("ready")
+            await flushed(folder)
+            pid, before = board.pid, worker(board.pid)
+            monkeypatch.setattr("agent.devserver.repair.NEAR", 0.05)
+            monkeypatch.setattr("agent.devserver.repair.WORTH", 0.05)
+            await board.until(lambda: board.now.repairs and board.repair.outcome.startswith("ready after"))
+            await board.state("ready")
+
+            assert (board.pid, board.now.crashes, board.now.restarts) == (pid, 0, 0)
+            assert worker(board.pid) != before
+            assert board.now.repaired == 1
+
+
+async def test_a_server_that_the_kernel_killed_says_so_until_it_gives_up(run: Run) -> None:
+    with control_group(200 * MIB) as group:
+        async with run(group) as (board, _):
+            failed = await board.state("failed")
+            problems = [problem.message for problem in board.told["dev_server"]]
+
+    assert "the kernel killed it at its memory limit (200 MiB)" in failed.repairs[0].why
+    assert failed.repaired == 5
+    assert failed.repairs[0].outcome.startswith("did not help")
+    assert "the machine is too small for this app, give it 1,024 MiB of memory" in problems[0]
+
+
+def worker(pid: int) -> psutil.Process:
+    (found,) = (child for child in psutil.Process(pid).children() if child.name().startswith("next-server"))
+    return found
