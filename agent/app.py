@@ -27,6 +27,7 @@ from agent.report.reporter import Reporter
 from agent.sleep.credential import credential
 from agent.sleep.facts import work
 from agent.sleep.fly import FlySocket
+from agent.sleep.idle import Kind
 from agent.sleep.loop import Sleep
 from agent.sleep.resume import Resume
 from agent.status import Applied, Board, Snapshot
@@ -87,7 +88,7 @@ class Agent:
             logs=self._dev_server.logs,
             dev_port=settings.dev_port,
             clock=clock,
-            on_activity=lambda kind, source, *, attended: self._sleep.heard(kind, source, attended=attended),
+            on_activity=self._heard,
         )
         self._sleep = Sleep(
             mode=settings.sleep_mode,
@@ -195,6 +196,11 @@ class Agent:
             raise MachineError("only a Fly machine can be suspended, and FLY_APP_NAME and FLY_MACHINE_ID name none")
         await FlySocket(self._settings.fly).suspend()
         self._resume.suspending()
+
+    def _heard(self, kind: Kind, source: str, *, attended: bool) -> None:
+        """Somebody is there: not the moment to sleep, or to restart what can be restarted later."""
+        self._sleep.heard(kind, source, attended=attended)
+        self._dev_server.visited()
 
     def _force(self) -> None:
         """A second signal: nothing is waited for any more, and nothing of ours stays behind."""

@@ -1,0 +1,162 @@
+"""Throwing caches away in a folder that hostile code writes to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from agent.devserver import caches
+from agent.errors import DiskError
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    cache = tmp_path / "workspace/.next/dev/cache"
+    (cache / "turbopack/v16").mkdir(parents=True)
+    (cache / "turbopack/v16/1.sst").write_text("x")
+    return tmp_path / "workspace"
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "file").write_text("kept")
+    return folder
+
+
+def test_a_cache_is_removed_and_nothing_beside_it(workspace: Path) -> None:
+    (workspace / ".next/dev/lock").touch()
+    assert caches.is_warm(workspace)
+    caches.drop(workspace)
+    caches.drop(workspace)
+
+    assert [path.name for path in (workspace / ".next/dev").iterdir()] == ["lock"]
+    assert not caches.is_warm(workspace)
+
+
+def test_an_empty_cache_is_a_cold_one(workspace: Path) -> None:
+    caches.drop(workspace)
+    (workspace / ".next/dev/cache").mkdir()
+
+    assert not caches.is_warm(workspace)
+
+
+def test_what_a_deletion_left_that_was_cut_short_goes_with_the_next(workspace: Path) -> None:
+    (workspace / ".next/dev/cache").rename(workspace / ".next/dev/cache.removed")
+    caches.drop(workspace)
+
+    assert list((workspace / ".next/dev").iterdir()) == []
+
+
+def test_a_link_in_the_place_of_the_cache_is_unlinked_and_not_followed(workspace: Path, precious: Path) -> None:
+    (workspace / ".next/dev/cache").rename(workspace / "elsewhere")
+    (workspace / ".next/dev/cache").symlink_to(precious)
+    (workspace / ".next/dev/cache.removed").symlink_to(precious)
+    assert not caches.is_warm(workspace)
+    caches.drop(workspace)
+
+    assert list((workspace / ".next/dev").iterdir()) == []
+    assert (precious / "file").read_text() == "kept"
+
+
+def test_a_link_within_the_cache_is_not_followed(workspace: Path, precious: Path) -> None:
+    (workspace / ".next/dev/cache/turbopack/out").symlink_to(precious)
+    caches.drop(workspace)
+
+    assert (precious / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("parent", [".next", ".next/dev"])
+def test_a_link_on_the_way_to_the_cache_stops_the_removal(workspace: Path, precious: Path, parent: str) -> None:
+    (precious / "cache").mkdir()
+    (precious / "dev/cache").mkdir(parents=True)
+    (workspace / parent).rename(workspace / "elsewhere")
+    (workspace / parent).symlink_to(precious)
+
+    assert not caches.is_warm(workspace)
+    with pytest.raises(DiskError, match=r"workspace/\.next/dev/cache could not be removed: Not a directory"):
+        caches.drop(workspace)
+    assert (precious / "cache").is_dir()
+    assert (precious / "dev/cache").is_dir()
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, Path.unlink])
+def test_whatever_stands_in_the_place_of_the_cache_goes(workspace: Path, make: Callable[[Path], None]) -> None:
+    caches.drop(workspace)
+    cache = workspace / ".next/dev/cache"
+    cache.touch()
+    cache.unlink()
+    with suppress(FileNotFoundError):
+        make(cache)
+    assert not caches.is_warm(workspace)
+    caches.drop(workspace)
+
+    assert list((workspace / ".next/dev").iterdir()) == []
+
+
+def test_folders_that_are_nested_without_end_are_an_error_with_a_name(workspace: Path) -> None:
+    descriptor = os.open(workspace / ".next/dev/cache", os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=descriptor)
+        below = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+
+    with pytest.raises(DiskError, match="cache could not be removed"):
+        caches.drop(workspace)
+    assert not caches.is_warm(workspace)  # out of the way it is all the same
+    subprocess.run(("rm", "-rf", workspace / ".next"), check=True)  # pytest's own cleaning is not up to it either
+
+
+def test_code_that_swaps_folders_and_links_during_the_removal_gains_nothing(workspace: Path, precious: Path) -> None:
+    over = threading.Event()
+
+    def swap() -> None:
+        dev = workspace / ".next/dev"
+        while not over.is_set():
+            with suppress(OSError):
+                (dev / "cache/turbopack").mkdir(parents=True)
+                (dev / "cache/turbopack/v16").symlink_to(precious)
+            with suppress(OSError):
+                (dev / "cache").rename(dev / "aside")
+                (dev / "cache").symlink_to(precious)
+            with suppress(OSError):
+                (dev / "cache").unlink()
+                (dev / "aside").rename(dev / "cache")
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for _ in range(300):
+            with suppress(DiskError):
+                caches.drop(workspace)
+    finally:
+        over.set()
+        thread.join()
+
+    assert (precious / "file").read_text() == "kept"
+
+
+def test_other_caches_are_emptied_and_a_missing_one_is_no_error(tmp_path: Path) -> None:
+    npm = tmp_path / "npm"
+    (npm / "a/b").mkdir(parents=True)
+    caches.empty([tmp_path / "missing", npm])
+
+    assert not npm.exists()
+
+
+def test_the_fuller_filesystem_counts(workspace: Path) -> None:
+    space = os.statvfs(workspace)
+    disk = caches.fullest(workspace)
+
+    assert disk is not None
+    assert disk.total == space.f_blocks * space.f_frsize
+    assert caches.fullest(workspace / "missing") is None
