@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 from hypothesis import strategies as st
 
 from agent.clock import rfc3339
-from agent.status import DevServerFacts, Failure, IdleFacts, Problem, Snapshot, SyncFacts
+from agent.status import DevServerFacts, Failure, IdleFacts, Problem, Repair, Snapshot, SyncFacts
 
 FIRST = Snapshot(app_id="shop", machine="m1", started_at="2026-11-22T10:00:00.000Z", version="0.1.0")
 SYNCED = SyncFacts(
@@ -31,6 +31,12 @@ READY = DevServerFacts(
     rss_bytes=250_000_000,
     cpu=0.25,
     processes=4,
+    memory_limit_bytes=1_000_000_000,
+    memory_used_bytes=300_000_000,
+    oom_kills=1,
+    disk_free_bytes=7_000_000_000,
+    repairs=(Repair("started it again", "its memory", "2026-11-22T10:00:01.000Z", "ready after 3.1 s"),),
+    repaired=2,
 )
 RUNNING = Snapshot(
     app_id="shop",

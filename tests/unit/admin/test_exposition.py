@@ -55,6 +55,11 @@ def value(now: Snapshot, name: str, **labels: str) -> float | None:
         ("dev_server_resident_memory_bytes", 250_000_000),
         ("dev_server_cpu_cores", 0.25),
         ("dev_server_processes", 4),
+        ("dev_server_repairs_total", 2),
+        ("dev_server_memory_limit_bytes", 1_000_000_000),
+        ("dev_server_memory_used_bytes", 300_000_000),
+        ("dev_server_oom_kills", 1),
+        ("dev_server_disk_free_bytes", 7_000_000_000),
     ],
 )
 def test_each_fact_is_a_metric(name: str, expected: float) -> None:
