@@ -94,8 +94,8 @@ class Mender:
     def heard(self, line: str) -> None:
         before = self._symptoms
         self._symptoms = symptoms.heard(line, before, self._clock.monotonic())
-        if self._symptoms != before:
-            self._look_now.set()
+        if (self._symptoms.flags, self._symptoms.panics) != (before.flags, before.panics):
+            self._look_now.set()  # once a second at most, whatever is printed
 
     def stirred(self) -> None:
         """Somebody asked for a page, or something compiles: a restart would be felt now."""
@@ -174,8 +174,10 @@ class Mender:
             plan = repair.while_alive(look, vigil, self._history, now)
             if plan is not None and await self._carry_out(plan, session):
                 return
-            self._complaints = repair.complaints(look, self._history, now)
-            self._changed()
+            complaints = repair.complaints(look, self._history, now)
+            if complaints != self._complaints:
+                self._complaints = complaints
+                self._changed()  # mere numbers go along with the next news
             tight = look.memory is not None and look.memory.share >= TIGHT
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_OFTEN if tight else LOOK_EVERY):

@@ -115,6 +115,7 @@ class Supervisor:
         self._child: Child | None = None
         self._launching: asyncio.Task[None] | None = None
         self._attending: asyncio.Task[None] | None = None
+        self._mending: asyncio.Task[None] | None = None
         self._times = Times()
         self._compile = Compile()
         self._sample = Sample()
@@ -181,7 +182,7 @@ class Supervisor:
             for effect in self._move(event):
                 self._do(effect, session, tasks)
             self._tell()
-        for task in (self._launching, self._attending):
+        for task in (self._launching, self._attending, self._mending):
             if task is not None:
                 task.cancel()
         if cancelled is not None:
@@ -243,7 +244,7 @@ class Supervisor:
             case Effect.LAUNCH:
                 self._launching = tasks.create_task(self._launch(session, tasks))
             case Effect.MEND:
-                tasks.create_task(self._mender.mend())
+                self._mending = tasks.create_task(self._mender.mend())
             case Effect.ABANDON:
                 if self._launching is not None:
                     self._launching.cancel()

@@ -29,7 +29,8 @@ _FLAGS: Mapping[Flag, re.Pattern[str]] = {
     ),
     "cache_unreadable": re.compile(r"Failed to open database"),
 }
-_PANIC = re.compile(r"panicked at (?P<place>(?:\S*/)?turbo\S+?):?$|FATAL.*An unexpected Turbopack error occurred")
+# These are searched for in lines of 8 KiB that anybody may write: none of them may go back over what it has read.
+_PANIC = re.compile(r"panicked at (?P<place>\S{1,200})|An unexpected Turbopack error occurred")
 _TITLE = re.compile(r"[?&]title=(?P<title>[^&\s]+)")
 
 
@@ -50,11 +51,11 @@ def heard(line: str, before: Symptoms, now: float) -> Symptoms:
     if "cache_unreadable" in flags:
         after = replace(after, signature="Failed to open database")
     panic = _PANIC.search(line)
-    if panic is not None:
+    if panic is not None and "turbo" in (panic["place"] or "turbo"):
         recent = tuple(at for at in after.panics if now - at < PANIC_SECONDS)
         if not recent or now - recent[-1] >= 1.0:
             recent = (*recent, now)[-PANICS_KEPT:]
-        after = replace(after, panics=recent, signature=_general(panic["place"] or "") or after.signature)
+        after = replace(after, panics=recent, signature=_general((panic["place"] or "").rstrip(":")) or after.signature)
     title = _TITLE.search(line)
     if title is not None and "Turbopack" in line:
         after = replace(after, signature=_general(unquote_plus(title["title"])))

@@ -78,8 +78,10 @@ def without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_server_that_the_kernel_killed_for_its_memory_is_back_and_the_reason_is_told(
-    tmp_path: Path, free_port: Port
+    tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr("agent.devserver.supervisor.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(64 * MIB) as group:
         async with running(group.command(*odd_server(port, "fork")), tmp_path, port) as it:

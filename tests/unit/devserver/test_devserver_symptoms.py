@@ -62,3 +62,15 @@ def test_whatever_is_said_what_is_kept_is_bounded(lines: list[tuple[str, float]]
 
     assert len(symptoms.panics) <= PANICS_KEPT
     assert len(symptoms.signature or "") <= SIGNATURE_CHARACTERS
+
+
+def test_a_panic_of_another_program_is_not_turbopacks() -> None:
+    assert heard("thread 'main' panicked at src/main.rs:1:1:", Symptoms(), 0.0) == Symptoms()
+
+
+@pytest.mark.parametrize("part", ["turbo/", "FATAL", '"', "?title=", "panicked at ", "EMFILE: ", "turbo:"])
+def test_a_line_that_is_made_to_be_slow_to_read_is_not(part: str) -> None:
+    """A thousand times over; one that goes back over what it read would take minutes, and the test's own time out."""
+    line = f"panicked at {part * (8192 // len(part))} x"
+    for _ in range(1000):
+        heard(line, Symptoms(), 0.0)
