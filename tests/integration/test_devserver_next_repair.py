@@ -82,24 +82,21 @@ async def flushed(folder: Path) -> None:
             await asyncio.sleep(0.2)
 
 
-def garble(folder: Path, kind: str) -> None:
-    for path in (folder / CACHE).rglob(f"*.{kind}"):
-        path.write_bytes(os.urandom(path.stat().st_size))
-
-
 async def test_a_cache_full_of_noise_is_removed_and_the_next_start_works(run: Run, folder: Path) -> None:
-    for kind in ("sst", "meta"):
-        async with run() as (board, _):
-            await board.state("ready")
-            await flushed(folder)
-        garble(folder, kind)
-        async with run() as (board, _):
-            ready = await board.state("ready")
+    async with run() as (board, _):
+        await board.state("ready")
+        await flushed(folder)
+    # Without these Turbopack does not start at all, and Next never heals it by itself. Noise in the larger files it
+    # sometimes panics for, and sometimes overcomes.
+    for path in (folder / CACHE).rglob("*.meta"):
+        path.write_bytes(os.urandom(path.stat().st_size))
+    async with run() as (board, _):
+        ready = await board.state("ready")
 
-        assert ready.crashes == 1, kind
-        assert [entry.what for entry in ready.repairs] == ["removed .next/dev/cache and restarted it"]
-        assert ready.repairs[0].outcome.startswith("ready after"), ready.repairs
-        assert board.told["dev_server"] == ()
+    assert ready.crashes == 1
+    assert [entry.what for entry in ready.repairs] == ["removed .next/dev/cache and restarted it"]
+    assert ready.repairs[0].outcome.startswith("ready after"), ready.repairs
+    assert board.told["dev_server"] == ()
 
 
 async def test_a_lock_that_a_stranger_holds_is_told_with_its_name_until_it_is_free(run: Run, folder: Path) -> None:
