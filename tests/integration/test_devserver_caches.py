@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -160,3 +161,27 @@ def test_the_fuller_filesystem_counts(workspace: Path) -> None:
     assert disk is not None
     assert disk.total == space.f_blocks * space.f_frsize
     assert caches.fullest(workspace / "missing") is None
+
+
+def test_a_real_full_filesystem_of_its_own_below_the_workspace_is_seen(workspace: Path) -> None:
+    look = (
+        "import pathlib, sys; from agent.devserver import caches\n"
+        "workspace = pathlib.Path(sys.argv[1])\n"
+        "try: (workspace / '.next/fill').write_bytes(bytes(2**20))\n"
+        "except OSError: disk = caches.fullest(workspace); print(disk.free, disk.total, disk.full)"
+    )
+    mounted = 'mount -t tmpfs -o size=64k none "$2/.next" || exit 99; exec "$0" -c "$1" "$2"'
+    try:
+        ran = subprocess.run(
+            ("unshare", "--mount", "sh", "-c", mounted, sys.executable, look, workspace),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no unshare here")
+    if ran.returncode in {1, 99} and not ran.stdout:
+        pytest.skip(f"no filesystem may be mounted here: {ran.stderr}")
+
+    assert ran.stdout == "0 65536 True\n"
