@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import re
@@ -99,6 +100,27 @@ async def test_a_server_that_the_kernel_killed_for_its_memory_is_back_and_the_re
     assert back.repairs[0].why == "the kernel killed it at its memory limit (64 MiB)"
     assert READY.fullmatch(back.repairs[0].outcome)
     assert any("killed it at its memory limit (64 MiB)" in facts.reason for facts in board.states)
+
+
+async def test_a_kill_before_its_time_is_no_reason_for_a_death(
+    tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr("agent.devserver.supervisor.SAMPLE_EVERY", 0.1)
+    port = free_port()
+    with control_group(64 * MIB) as group:
+        hog = await asyncio.create_subprocess_exec(
+            *group.command(sys.executable, "-c", f"print(len('x' * {128 * MIB}))")
+        )
+        assert await hog.wait() == -9
+        async with running(group.command(*odd_server(port)), tmp_path, port) as it:
+            await it.board.state("ready")
+            await it.board.until(lambda: it.board.now.memory_limit_bytes == 64 * MIB)
+            await it.act("exit-3")
+            back = await it.board.state("ready", starts=1)
+
+    assert (back.crashes, back.repairs) == (1, ())
+    assert any("exited with status 3" in facts.reason for facts in it.board.states)
 
 
 @pytest.mark.parametrize("flags", [(), ("no-recycle",)])

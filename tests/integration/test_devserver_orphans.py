@@ -74,6 +74,8 @@ async def test_the_server_of_a_killed_agent_is_ended_and_replaced(tmp_path: Path
 
         assert not living(session)
         assert (ready.crashes, ready.restarts) == (0, 0)
+        assert [entry.what for entry in ready.repairs] == ["ended what an earlier run had left"]
+        assert f"(pid {session})" in ready.repairs[0].why
 
 
 async def test_a_marked_process_is_ended_even_where_the_record_knows_no_pid(
