@@ -4,18 +4,43 @@ Next.js watches its own sources, styles, routes and configuration; what stands h
 itself. Measured on 16.4: a changed next.config makes it restart itself, but a broken one ends the whole process, and
 mending the file does not bring it back; a changed .env file is read again, but the values of a deleted one stay.
 
-A rule is one more branch of `meaning`, and what to do about it is one more row in lifecycle's table.
+A rule is one more row of RULES, and what to do about it is one more row in lifecycle's table. Whether a change of the
+packages' files asks for an installation is decided by what stands in them: packages.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
-Meaning = Literal["sources", "config", "restart"]
-"""sources: nothing but a chance for a server that gave up. config: a reason to start now if the last one died.
-restart: the running process holds values that only a new one forgets.
+from agent.devserver.packages import concerns
+
+Meaning = Literal["sources", "packages", "config", "restart"]
+"""sources: nothing but a chance for a server that gave up. packages, config: a reason to start now if the last one
+died. restart: the running process holds values that only a new one forgets.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which files of the workspace's root, what must have become of them, and what follows."""
+
+    files: Callable[[str], bool]
+    when: Literal["deleted", "written or deleted"]
+    meaning: Meaning
+
+
+RULES = (
+    # The process keeps the values of a file that is gone. A changed or a new one it reads by itself.
+    Rule(lambda name: name.startswith(".env"), "deleted", "restart"),
+    # It restarts itself, unless the last version of the file ended it.
+    Rule(lambda name: name.startswith("next.config."), "written or deleted", "config"),
+    # It finds installed and removed packages by itself; another version of what it has loaded is seen to after an
+    # installation, by what was really replaced (packages.LOADED).
+    Rule(concerns, "written or deleted", "packages"),
+)
+"""The first that holds counts. What none names means "sources": above all, no compile error is mended by a restart."""
 
 NEXT_PROGRAM = "node_modules/next/dist/bin/next"
 ROUTE_FOLDERS = ("app", "pages", "src/app", "src/pages")
@@ -23,11 +48,11 @@ ROUTE_FOLDERS = ("app", "pages", "src/app", "src/pages")
 
 def meaning(written: Iterable[str], deleted: Iterable[str]) -> Meaning:
     """What one applied set asks for. Paths are relative to the workspace; the strongest meaning counts."""
-    deleted = tuple(deleted)
-    if any(_in_root(path, ".env") for path in deleted):
-        return "restart"
-    if any(_in_root(path, "next.config.") for path in (*written, *deleted)):
-        return "config"
+    gone = {path for path in deleted if "/" not in path}
+    touched = gone | {path for path in written if "/" not in path}
+    for rule in RULES:
+        if any(map(rule.files, gone if rule.when == "deleted" else touched)):
+            return rule.meaning
     return "sources"
 
 
@@ -41,11 +66,9 @@ def missing(command: Iterable[str], workspace: str, exists: Callable[[str], bool
     if not exists("package.json"):
         return f"package.json is not in {workspace} yet"
     if not exists(NEXT_PROGRAM):
-        return f"node_modules/next is not installed in {workspace}: run npm install there"
+        return (
+            f"node_modules/next is not installed in {workspace}: package.json has to name next among its dependencies"
+        )
     if not any(exists(folder) for folder in ROUTE_FOLDERS):
         return f"none of the folders {', '.join(ROUTE_FOLDERS)} is in {workspace} yet"
     return None
-
-
-def _in_root(path: str, start: str) -> bool:
-    return "/" not in path and path.startswith(start)

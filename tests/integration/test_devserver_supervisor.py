@@ -351,7 +351,7 @@ async def test_next_waits_for_its_files_and_complains_once_the_sync_has_not_brou
         (workspace / "package.json").touch()
         (workspace / "app").mkdir()
         it.supervisor.files_changed(applied("package.json"))
-        await it.board.until(lambda: "run npm install there" in it.board.now.reason)
+        await it.board.until(lambda: "has to name next among its dependencies" in it.board.now.reason)
 
         program.parent.mkdir(parents=True)
         program.touch()  # nobody says so: it is found by looking again

@@ -29,6 +29,8 @@ DECIDING = {
     "agent/devserver/states.py": "what can be true of the dev server",
     "agent/devserver/lifecycle.py": "what follows from what, and what is done about it",
     "agent/devserver/rules.py": "what a changed file means",
+    "agent/devserver/packages.py": "which packages are wanted, and when they are installed",
+    "agent/devserver/managers.py": "how a package manager is called, and what it says",
     "agent/devserver/frames.py": "what the dev server's own socket says",
     "agent/devserver/facts.py": "what a state looks like from outside",
     "agent/devserver/environment.py": "what the dev server may know",

@@ -15,7 +15,12 @@ NEXT = tuple(DEV_COMMAND.split())
     ("written", "deleted", "expected"),
     [
         ((), (), "sources"),
-        (("app/page.tsx", "package.json"), ("app/old.tsx",), "sources"),
+        (("app/page.tsx",), ("app/old.tsx",), "sources"),
+        (("app/page.tsx", "package.json"), (), "packages"),
+        ((), ("pnpm-lock.yaml",), "packages"),
+        (("examples/one/package.json",), (), "sources"),
+        (("package.json", "next.config.ts"), (), "config"),
+        (("package.json",), (".env",), "restart"),
         (("next.config.ts",), (), "config"),
         ((), ("next.config.mjs",), "config"),
         (("docs/next.config.ts",), (), "sources"),
@@ -43,7 +48,10 @@ def test_next_may_start_once_its_package_its_program_and_a_route_folder_are_ther
     ("gone", "words"),
     [
         ("package.json", "package.json is not in /w yet"),
-        (NEXT_PROGRAM, "node_modules/next is not installed in /w: run npm install there"),
+        (
+            NEXT_PROGRAM,
+            "node_modules/next is not installed in /w: package.json has to name next among its dependencies",
+        ),
         ("app", "none of the folders app, pages, src/app, src/pages is in /w yet"),
     ],
 )

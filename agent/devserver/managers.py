@@ -1,0 +1,93 @@
+"""How each package manager is called, what its output means, and what it writes beside node_modules. Pure.
+
+All are asked the same: make node_modules what package.json and the lock file say, take what is in the cache without
+asking the registry, ask nobody anything, and leave package.json and the lock file as they are: those are the backend's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from agent.devserver.packages import Manager
+
+MESSAGE_LINES: Final = 12
+MESSAGE_CHARACTERS: Final = 2000
+
+_NPM = (
+    *("npm", "install", "--no-save", "--prefer-offline", "--no-audit", "--no-fund", "--progress=false"),
+    # npm is silent until its end otherwise. What it fetches is counted and not kept.
+    "--loglevel=http",
+    # Its own patience with a network that is gone is over a minute, in which no edit could be shown.
+    *("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"),
+)
+_PNPM = (
+    *("pnpm", "install", "--prefer-offline", "--frozen-lockfile=false", "--reporter=append-only"),
+    *("--config.confirmModulesPurge=false", "--fetch-retries=2"),
+    *("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"),
+)
+_BUN = ("--no-save", "--prefer-offline", "--no-progress")
+
+
+def command(manager: Manager, keep: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """`keep`: packages as `name@version` that stay, although package.json does not name them; pnpm cannot."""
+    match manager:
+        case "npm":
+            return (*_NPM, "--", *keep) if keep else _NPM
+        case "pnpm":
+            return _PNPM
+        case "bun":
+            return ("bun", "add", *_BUN, "--", *keep) if keep else ("bun", "install", *_BUN)
+
+
+def can_keep(manager: Manager) -> bool:
+    return manager != "pnpm"
+
+
+VARIABLES: Final[Mapping[str, str]] = {
+    "NO_COLOR": "1",
+    "npm_config_update_notifier": "false",
+    # A packageManager field makes pnpm fetch and become that version (two names: up to 10, and from 11 on). The image
+    # has one version, and a registry that lacks the other would stand in the way.
+    "npm_config_manage_package_manager_versions": "false",
+    "pnpm_config_pm_on_fail": "ignore",
+    "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0",
+}
+"""What a manager is told besides the dev server's own environment."""
+
+_FETCHED = re.compile(r"npm http (?:fetch|cache) ")
+_NPM_ERROR = re.compile(r"npm (?:error|ERR!) ?")
+_NPM_NOISE = re.compile(r"A complete log of this run|\d+ Note that you can also|\d+ tarball, folder|\d+$|$")
+_START = {"pnpm": re.compile(r".*ERR_PNPM"), "bun": re.compile(r"error(?::| )")}
+
+
+class Reading:
+    """One run's output. `kept`: whether people should see a line; `progress`: how far it is, in a few words."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._fetched = 0
+        self.progress = ""
+
+    def hear(self, line: str) -> bool:
+        if _FETCHED.match(line):
+            self._fetched += 1
+            self.progress = f"{self._fetched} fetched"
+            return False
+        if line.strip() and not line.startswith("npm warn"):
+            self.progress = line.strip()[:120]
+        return True
+
+
+def blame(manager: Manager, lines: Iterable[str]) -> str:
+    """Why a run failed: the lines of its output that matter."""
+    said = [line.rstrip() for line in lines if line.strip()]
+    if manager == "npm":
+        own = [line[found.end() :] for line in said if (found := _NPM_ERROR.match(line))]
+        found_lines = [line for line in own if not _NPM_NOISE.match(line)]
+    else:
+        first = next((number for number, line in enumerate(said) if _START[manager].match(line)), len(said))
+        found_lines = said[first:]
+    matters = found_lines[:MESSAGE_LINES] or said[-MESSAGE_LINES:]
+    return "\n".join(matters)[:MESSAGE_CHARACTERS]
