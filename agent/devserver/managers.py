@@ -30,7 +30,10 @@ _PNPM = (
 _BUN = ("--no-save", "--prefer-offline", "--no-progress")
 
 
-def command(manager: Manager, keep: tuple[str, ...] = ()) -> tuple[str, ...]:
+Command = tuple[str, ...]
+
+
+def command(manager: Manager, keep: tuple[str, ...] = ()) -> Command:
     """`keep`: packages as `name@version` that stay, although package.json does not name them; pnpm cannot."""
     match manager:
         case "npm":

@@ -26,6 +26,7 @@ from agent.errors import DiskError, Occupied
 log = structlog.get_logger()
 
 RECORD = "dev-server.json"
+INSTALLER = "installer.json"
 TRY_SECONDS = 0.02
 KILL_TRIES = 100
 PORT_TRIES = 25  # the port of a killed process is free at once; this is for whoever is just leaving
@@ -42,9 +43,9 @@ class Record:
     create_time: float | None = None
 
 
-def write(state_dir: Path, record: Record) -> None:
+def write(state_dir: Path, record: Record, name: str = RECORD) -> None:
     """Put the record in place whole. Raises DiskError. No fsync: what a power cut takes, it takes the process too."""
-    path = state_dir / RECORD
+    path = state_dir / name
     staged = path.with_suffix(".new")
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
@@ -54,15 +55,15 @@ def write(state_dir: Path, record: Record) -> None:
         raise DiskError(f"{path} could not be written: {error.strerror}") from None
 
 
-def read(state_dir: Path) -> Record | None:
+def read(state_dir: Path, name: str = RECORD) -> Record | None:
     """The last record; None where there is none that can be read."""
     try:
-        said = orjson.loads((state_dir / RECORD).read_bytes())
+        said = orjson.loads((state_dir / name).read_bytes())
         return Record(str(said["run"]), said.get("pid"), said.get("session"), said.get("create_time"))
     except FileNotFoundError:
         return None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        log.warning("dev_server.record_unreadable", path=str(state_dir / RECORD))
+        log.warning("dev_server.record_unreadable", path=str(state_dir / name))
         return None
 
 
@@ -79,7 +80,18 @@ async def clear(state_dir: Path, port: int, user: int | None = None) -> tuple[st
 
     `user`: the uid of the app's code, where that is not our own.
     """
-    record = read(state_dir)
+    ended, survivors = await end(state_dir)
+    for _ in range(PORT_TRIES):
+        if census.is_free(port):
+            return ended
+        _evict(port, user)
+        await asyncio.sleep(TRY_SECONDS)
+    raise Occupied(_complaint(port, {process.pid for process in survivors}))
+
+
+async def end(state_dir: Path, name: str = RECORD) -> tuple[tuple[str, ...], list[psutil.Process]]:
+    """End what the recorded run left, within seconds: who was ended, and those that could not be."""
+    record = read(state_dir, name)
     ended: dict[int, str] = {}
     survivors: list[psutil.Process] = []
     for _ in range(KILL_TRIES):
@@ -92,12 +104,7 @@ async def clear(state_dir: Path, port: int, user: int | None = None) -> tuple[st
                 process.kill()
                 ended[process.pid] = f"{process.name()} (pid {process.pid})"
         await asyncio.sleep(TRY_SECONDS)
-    for _ in range(PORT_TRIES):
-        if census.is_free(port):
-            return tuple(ended.values())
-        _evict(port, user)
-        await asyncio.sleep(TRY_SECONDS)
-    raise Occupied(_complaint(port, {process.pid for process in survivors}))
+    return tuple(ended.values()), survivors
 
 
 def _evict(port: int, user: int | None) -> None:

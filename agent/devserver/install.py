@@ -1,0 +1,148 @@
+"""One run of a package manager: started, heard, limited, and gone for certain when its time is over.
+
+Runs in WORKSPACE as a process group of its own, with the dev server's allow-listed environment. It is user code
+(install scripts), so it has limits of time and memory, and whoever hands in `confine` decides under which user it runs.
+
+What must not live here: whether to install, and what follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agent.clock import Clock
+from agent.devserver import environment, managers, orphans
+from agent.devserver.managers import Command
+from agent.devserver.packages import Manager
+from agent.devserver.process import Child, Stream, describe, spawn
+from agent.devserver.sample import Sampler
+from agent.errors import AgentError
+
+log = structlog.get_logger()
+
+Confine = Callable[[Command], Command]
+
+INSTALL_SECONDS: Final = 600.0  # a template without a cache takes 30 s, and a small shared CPU is ten times slower
+SAMPLE_SECONDS: Final = 1.0
+LINES_KEPT: Final = 200
+
+
+def unconfined(command: Command) -> Command:
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`memory`: bytes of resident memory over the whole process tree."""
+
+    seconds: float = INSTALL_SECONDS
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """`why`: None for a success, else one message. `cut_short`: it was killed, and what it wrote may be half there."""
+
+    seconds: float
+    why: str | None = None
+    cut_short: bool = False
+
+
+class Installer:
+    """Runs one command at a time; who calls sees to that."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Path,
+        state_dir: Path,
+        environ: Mapping[str, str],
+        clock: Clock,
+        hear: Callable[[str], None],
+        limits: Limits,
+        confine: Confine,
+    ) -> None:
+        """`hear` is told every line that people should see."""
+        self._workspace = workspace
+        self._state_dir = state_dir
+        self._environ = environ
+        self._clock = clock
+        self._hear = hear
+        self._limits = limits
+        self._confine = confine
+
+    async def end_orphan(self) -> None:
+        """End what an agent that was killed left running."""
+        await orphans.end(self._state_dir, orphans.INSTALLER)
+
+    async def run(self, manager: Manager, command: Command, progress: Callable[[str], None]) -> Ended:
+        """Run `command` to its end. When this is cancelled, everything that it started is gone before it returns."""
+        began = self._clock.monotonic()
+        reading, lines = managers.Reading(manager), deque[str](maxlen=LINES_KEPT)
+
+        def hear(_: Stream, line: str) -> None:
+            before = reading.progress
+            if reading.hear(line):
+                lines.append(line)
+                self._hear(line)
+            if reading.progress != before:
+                progress(reading.progress)
+
+        self._hear(f"$ {' '.join(command)}")
+        try:
+            child = self._spawn(command, hear)
+        except AgentError as error:
+            return Ended(self._clock.monotonic() - began, str(error))
+        log.info("install.started", manager=manager, pid=child.pid)
+        over: str | None
+        try:
+            over, status = await self._limited(child)
+        finally:
+            child.end_now()
+        took = self._clock.monotonic() - began
+        if over is not None:
+            return Ended(took, over, cut_short=True)
+        if status == 0:
+            return Ended(took)
+        said = managers.blame(manager, lines)
+        why = f"{manager} could not install the packages" + (f":\n{said}" if said else f": {describe(status)}")
+        return Ended(took, why, cut_short=status < 0)
+
+    def _spawn(self, command: Command, hear: Callable[[Stream, str], None]) -> Child:
+        run = secrets.token_hex(16)
+        orphans.write(self._state_dir, orphans.Record(run), orphans.INSTALLER)
+        environ = {**environment.for_child(self._environ, run), **managers.VARIABLES}
+        return spawn(self._confine(command), workspace=self._workspace, environ=environ, run=run, hear=hear)
+
+    async def _limited(self, child: Child) -> tuple[str | None, int]:
+        """Why it had to be ended, and its status."""
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(self._watch(child))
+            status = await child.gone()
+            if not watch.done():
+                watch.cancel()
+        return (None if watch.cancelled() else watch.result()), status
+
+    async def _watch(self, child: Child) -> str:
+        """End the child when it is over a limit; which one."""
+        limit, sampler = self._limits.memory, Sampler(child.pid)
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                while True:
+                    await asyncio.sleep(SAMPLE_SECONDS)
+                    now = await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=False)
+                    if limit is not None and now.rss > limit:
+                        child.kill()
+                        took, allowed = now.rss // 2**20, limit // 2**20
+                        return f"the installation took {took} MiB of memory and was ended: {allowed} MiB are allowed"
+        except TimeoutError:
+            child.kill()
+            return f"the installation took over {self._limits.seconds:.0f} s and was ended"

@@ -1,0 +1,291 @@
+"""node_modules on the disk: what it stands for, and what of it cannot be trusted after an installation was cut short.
+
+In STATE_DIR are
+  packages.json    the digest (packages.py) that node_modules stands for, written after an installation succeeded;
+  packages.begun   from the first change of an installation to its end; one that is found was left by a kill, and
+                   everything in node_modules that is younger may be half written;
+  packages.old     the tree of another layout, while a new one is made; put back when that fails;
+  packages.trash   one that is not needed any more, on its way out.
+
+User code owns the workspace: nothing is read or written through a link. Everything here blocks: it belongs in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import orjson
+import structlog
+
+from agent.devserver.packages import LOCKS, Files
+from agent.errors import DiskError
+
+log = structlog.get_logger()
+
+RECORD: Final = "packages.json"
+BEGUN: Final = "packages.begun"
+OLD: Final = "packages.old"
+TRASH: Final = "packages.trash"
+MODULES: Final = "node_modules"
+HIDDEN_LOCK: Final = "node_modules/.package-lock.json"
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ_BYTES = 16 * 1024 * 1024
+
+
+class Modules:
+    def __init__(self, workspace: Path, state_dir: Path) -> None:
+        self._workspace = workspace
+        self._state_dir = state_dir
+        self._old = state_dir / OLD
+        self._hurry = threading.Event()
+
+    def hurry(self) -> None:
+        """Let a call in another thread end soon, with a DiskError: the agent stops. What it did stays good."""
+        self._hurry.set()
+
+    @property
+    def exist(self) -> bool:
+        return self._inode() is not None
+
+    @property
+    def are_pnpms(self) -> bool:
+        """Its layout is links into a store of its own; npm and bun share the other one."""
+        return os.path.lexists(self._workspace / MODULES / ".modules.yaml")
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a file in the workspace; None when it is no file, too large, or behind a link."""
+        *above, name = path.split("/")
+        try:
+            folder = os.open(self._workspace, _FOLDER)
+            try:
+                for part in above:
+                    folder, outer = os.open(_sound(part), _FOLDER, dir_fd=folder), folder
+                    os.close(outer)
+                return _bytes(os.open(_sound(name), _FILE, dir_fd=folder))
+            finally:
+                os.close(folder)
+        except (OSError, ValueError):
+            return None
+
+    def read_all(self, paths: Iterable[str]) -> Files:
+        return {path: data for path in paths if (data := self.read(path)) is not None}
+
+    def version(self, name: str) -> str | None:
+        """The version of an installed package."""
+        try:
+            said = orjson.loads(self.read(f"{MODULES}/{name}/package.json") or b"")
+        except orjson.JSONDecodeError:
+            return None
+        version = said.get("version") if isinstance(said, dict) else None
+        return version if isinstance(version, str) else None
+
+    def stand_for(self, digest: str) -> bool:
+        if not self.are_sound:
+            return False
+        try:
+            said = orjson.loads((self._state_dir / RECORD).read_bytes())
+            return (said["digest"], said["inode"]) == (digest, self._inode())
+        except (OSError, orjson.JSONDecodeError, LookupError, TypeError):
+            return False
+
+    @property
+    def are_sound(self) -> bool:
+        """No installation in them was cut short."""
+        return not os.path.lexists(self._state_dir / BEGUN)
+
+    def note(self, digest: str) -> None:
+        """From now on node_modules stands for `digest`."""
+        with self._errors():
+            fresh = (self._state_dir / RECORD).with_suffix(".new")
+            fresh.write_bytes(orjson.dumps({"digest": digest, "inode": self._inode()}))
+            fresh.replace(self._state_dir / RECORD)
+            if os.path.lexists(self._old):
+                self._discard(self._old)
+            (self._state_dir / BEGUN).unlink(missing_ok=True)
+            self._empty_trash()
+
+    def begin(self, *, pnpm: bool, own_files: bool, prune: bool) -> None:
+        """Make ready for an installation: mend what an earlier one left behind, and say that one is under way.
+
+        `pnpm`: which layout comes; a tree of the other one is moved away. `own_files`: files that have another name
+        outside (scripts/dev links the template's packages) get bytes of their own, because scripts may write into them.
+        `prune`: there may be packages that nobody asks for any more. Without a lock file npm leaves those, unless it
+        has to find out by itself what is there.
+        """
+        with self._errors():
+            self.put_back()
+            begun = self._state_dir / BEGUN
+            (self._state_dir / RECORD).unlink(missing_ok=True)
+            if os.path.lexists(begun):
+                self._drop_younger(begun.stat().st_ctime_ns)
+            else:
+                begun.touch()
+            if self.exist and self.are_pnpms != pnpm:
+                (self._workspace / MODULES).rename(self._old)
+            if own_files:
+                self._own_files()
+            if prune:
+                self._forget_record()
+
+    def end(self) -> None:
+        """The installation failed by its own word: it left the tree as it wanted to leave it."""
+        with self._errors():
+            self.put_back()
+            (self._state_dir / BEGUN).unlink(missing_ok=True)
+
+    def put_back(self) -> None:
+        """Give up what was made in place of a tree of the other layout, where there is such."""
+        with self._errors():
+            if not os.path.lexists(self._old):
+                return
+            if os.path.lexists(self._workspace / MODULES):
+                self._discard(self._workspace / MODULES)
+            self._old.rename(self._workspace / MODULES)
+
+    def locks(self) -> dict[str, bytes | None]:
+        """Every lock file with its bytes, None for one that is not there."""
+        return {name: self.read(name) for name in LOCKS}
+
+    def restore(self, before: dict[str, bytes | None]) -> None:
+        """Undo what an installer did to lock files: which versions are wanted is the backend's to say."""
+        with self._errors():
+            for name, data in before.items():
+                if data == self.read(name):
+                    continue
+                if data is None:
+                    (self._workspace / name).unlink(missing_ok=True)
+                else:
+                    fresh = self._state_dir / f"{RECORD}.lock"
+                    fresh.write_bytes(data)
+                    fresh.chmod(0o644)
+                    fresh.replace(self._workspace / name)
+
+    def _inode(self) -> int | None:
+        try:
+            there = (self._workspace / MODULES).lstat()
+        except OSError:
+            return None
+        return there.st_ino if stat.S_ISDIR(there.st_mode) else None
+
+    def _drop_younger(self, than: int) -> None:
+        """Take away each package that was made or moved after this moment: a half written one looks whole to npm. pnpm
+        moves each package in whole.
+        """
+        if self.are_pnpms:
+            return
+        with suppress(OSError):
+            dropped = _drop_younger(os.open(self._workspace / MODULES, _FOLDER), than)
+            log.warning("packages.mended", dropped=dropped)
+
+    def _forget_record(self) -> None:
+        with suppress(OSError):  # there is none, or no tree
+            folder = os.open(self._workspace / MODULES, _FOLDER)
+            try:
+                os.unlink(HIDDEN_LOCK.rpartition("/")[2], dir_fd=folder)
+            finally:
+                os.close(folder)
+
+    def _own_files(self) -> None:
+        if not self.exist:
+            return
+        copy = self._state_dir / f"{RECORD}.copy"
+        for _, _, names, folder in os.fwalk(self._workspace / MODULES):
+            self._check_hurry()
+            for name in names:
+                there = os.lstat(name, dir_fd=folder)
+                if stat.S_ISREG(there.st_mode) and there.st_nlink > 1:
+                    with os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as source, copy.open("wb") as target:
+                        shutil.copyfileobj(source, target)
+                        os.fchmod(target.fileno(), stat.S_IMODE(there.st_mode))
+                        os.fchown(target.fileno(), there.st_uid, there.st_gid)
+                    os.utime(copy, ns=(there.st_atime_ns, there.st_mtime_ns))
+                    os.rename(copy, name, dst_dir_fd=folder)
+
+    def _discard(self, tree: Path) -> None:
+        self._empty_trash()
+        tree.rename(self._state_dir / TRASH)
+
+    def _empty_trash(self) -> None:
+        trash = self._state_dir / TRASH
+        if not trash.is_dir() or trash.is_symlink():
+            trash.unlink(missing_ok=True)
+            return
+        for _, folders, names, at in os.fwalk(trash, topdown=False):
+            self._check_hurry()
+            for name in names:
+                os.unlink(name, dir_fd=at)
+            for name in folders:
+                _remove_folder(name, at)
+        trash.rmdir()
+
+    def _check_hurry(self) -> None:
+        if self._hurry.is_set():
+            raise DiskError("the packages cannot be installed: the agent stops")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            place = error.filename or self._state_dir
+            raise DiskError(f"the packages cannot be installed: {place}: {error.strerror or error}") from error
+
+
+def _remove_folder(name: str, at: int) -> None:
+    try:
+        os.rmdir(name, dir_fd=at)
+    except NotADirectoryError:  # a link to a folder
+        os.unlink(name, dir_fd=at)
+
+
+def _sound(part: str) -> str:
+    if part in {"", ".", ".."}:
+        raise ValueError(part)
+    return part
+
+
+def _bytes(file: int) -> bytes | None:
+    with os.fdopen(file, "rb") as opened:
+        there = os.fstat(file)
+        if not stat.S_ISREG(there.st_mode) or there.st_size > _READ_BYTES:
+            return None
+        return opened.read(_READ_BYTES)
+
+
+def _drop_younger(folder: int, than: int) -> int:
+    """`folder`: a node_modules, or a scope in one; it is closed."""
+    dropped = 0
+    try:
+        for name in os.listdir(folder):
+            there = os.lstat(name, dir_fd=folder)
+            if not stat.S_ISDIR(there.st_mode) or name in {".bin", ".cache"}:
+                continue
+            if there.st_ctime_ns >= than and not name.startswith("@"):
+                shutil.rmtree(name, dir_fd=folder)
+                dropped += 1
+                continue
+            with suppress(OSError):
+                dropped += _drop_younger(_inner(name, folder), than)
+    finally:
+        os.close(folder)
+    return dropped
+
+
+def _inner(name: str, folder: int) -> int:
+    """The node_modules of a package, or the scope itself."""
+    inner = os.open(name, _FOLDER, dir_fd=folder)
+    if name.startswith("@"):
+        return inner
+    try:
+        return os.open(MODULES, _FOLDER, dir_fd=inner)
+    finally:
+        os.close(inner)
