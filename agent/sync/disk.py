@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from agent.errors import ConfigError, DiskError
 from agent.sync.burst import Burst
@@ -45,6 +45,13 @@ class Outcome:
     deleted: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     unfinished: tuple[str, str] | None = None
+
+
+class Undertaking(NamedTuple):
+    """A burst that was begun."""
+
+    intent: Intent
+    burst: Burst
 
 
 class Disk:
@@ -115,7 +122,7 @@ class Disk:
             for step in self.manifest.intent.steps:
                 if step.kind == "put":
                     self.stage.drop_unless(step.name, step.sha256)
-            outcome = self._burst(self.manifest.intent)
+            outcome = self._commit(Undertaking(self.manifest.intent, self._burst(self.manifest.intent)))
         self.stage.clear()
         return outcome
 
@@ -174,13 +181,35 @@ class Disk:
         finally:
             copy.abandon()
 
+    def staged(self, sha256: str) -> bytes:
+        """Bytes that are staged."""
+        with self._state_errors():
+            return self.stage.read(sha256)
+
     def apply(self, operations: tuple[Operation, ...], *, etag: str | None, revision: int | None) -> Outcome:
         """Do `operations`, whose bytes are all staged. Raises DiskError when the set does not count as applied."""
+        return self.complete(self.begin(operations, 0, etag=etag, revision=revision))
+
+    def begin(
+        self, operations: tuple[Operation, ...], ahead: int, *, etag: str | None, revision: int | None
+    ) -> Undertaking:
+        """Do the first `ahead` of `operations`, and journal all of them: the rest is for `complete`, or, where that is
+        never called, for the next start. Nothing else is to be applied in between.
+        """
         with self._state_errors():
             intent = Intent(self._steps(operations), etag, revision)
             if operations:
                 self.manifest.begin(intent)
-            outcome = self._burst(intent)
+            burst = self._burst(intent)
+            if ahead:
+                with self._tree() as tree:
+                    burst.do(tree, ahead)
+        return Undertaking(intent, burst)
+
+    def complete(self, undertaking: Undertaking) -> Outcome:
+        """Do what is left of it. Raises DiskError when the set does not count as applied."""
+        with self._state_errors():
+            outcome = self._commit(undertaking)
             self.stage.clear()
         return outcome
 
@@ -215,13 +244,15 @@ class Disk:
                     steps.append(Step("remove", path))
         return tuple(steps)
 
-    def _burst(self, intent: Intent) -> Outcome:
+    def _burst(self, intent: Intent) -> Burst:
         stamp = self._stamp()
         aside = next(place for n in count() if not (place := self._conflicts / f"{stamp}{f'-{n}' * (n > 0)}").exists())
+        return Burst(intent.steps, self.stage, self.manifest, aside)
+
+    def _commit(self, undertaking: Undertaking) -> Outcome:
+        intent, burst = undertaking.intent, undertaking.burst
         with self._tree() as tree:
-            burst = Burst(intent.steps, tree, self.stage, self.manifest, aside)
-            for step in intent.steps:
-                burst.do(step)
+            burst.do(tree)
         whole = burst.unfinished is None
         try:
             self.manifest.commit(
@@ -233,7 +264,7 @@ class Disk:
             )
         except OSError as error:  # what was done is done, and its owner hears of it
             burst.unfinished = ("the manifest in STATE_DIR", f"could not be written: {error.strerror or error}")
-        if aside.exists():
+        if burst.aside.exists():
             self._make_room()
         return Outcome(tuple(burst.written), tuple(burst.removed), tuple(burst.notes), burst.unfinished)
 

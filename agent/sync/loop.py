@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import structlog
 
 from agent.clock import Clock, rfc3339
+from agent.errand import NoPackages, Packages
 from agent.errors import AgentError, BackendError, BadAnswer, DiskError, Unreachable
 from agent.status import Applied, Problem, SyncFacts
 from agent.sync.backend import Answer, Backend
@@ -25,7 +26,7 @@ from agent.sync.exchange import Ask, Head
 from agent.sync.ledger import Ledger
 from agent.sync.pace import Pace, poll_pause
 from agent.sync.paths import shown
-from agent.sync.plan import Said, hold, plan
+from agent.sync.plan import Folder, Operation, Put, Said, halves, hold, plan
 from agent.sync.receive import Reception
 
 T = TypeVar("T")
@@ -55,12 +56,14 @@ class Sync:
         publish: Callable[[SyncFacts], None],
         problems: Callable[[tuple[Problem, ...]], None],
         on_applied: Callable[[Applied], None],
+        packages: Packages | None = None,
     ) -> None:
         self._backend = backend
         self._disk = disk
         self._timing = timing
         self._clock = clock
         self._on_applied = on_applied
+        self._packages = packages or NoPackages()
         self._thread = DiskThread()
         self._ledger = Ledger(clock, publish, problems)
         self._pace = Pace()
@@ -95,6 +98,7 @@ class Sync:
             self._patience.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
+        await self._packages.settle(frozenset(self._disk.manifest.files))
         while True:
             wanted, self._now_wanted = self._now_wanted, False
             try:
@@ -203,7 +207,7 @@ class Sync:
         if not operations and not makes_room and self._is_on_disk(head):
             self._same_body = digest if not (delta or gathered.refused) else None
             return self._nothing_changed()
-        outcome = await self._thread.run(self._disk.apply, operations, etag=head.etag, revision=head.revision)
+        outcome = await self._apply(operations, head)
         touched = (*outcome.written, *outcome.deleted)
         self._ledger.noted(outcome.notes, touched, head.revision)
         self._stale = self._stale - set(touched) if delta else frozenset()
@@ -218,6 +222,34 @@ class Sync:
         if makes_room:
             return "made room"
         return "news" if operations else "nothing"
+
+    async def _apply(self, operations: tuple[Operation, ...], head: Head) -> Outcome:
+        """Move a set into place: in one burst, or in two with an installation in between, where packages ask for it.
+        The tag is the disk's once all is done: whoever is cancelled in between leaves the rest to the next start.
+        """
+        changed: dict[str, bytes | None] = {}
+        for operation in operations:
+            if self._packages.concerns(operation.path) and not isinstance(operation, Folder):
+                changed[operation.path] = None
+                if isinstance(operation, Put):
+                    changed[operation.path] = await self._thread.run(self._disk.staged, operation.sha256)
+        if not changed:
+            return await self._thread.run(self._disk.apply, operations, etag=head.etag, revision=head.revision)
+        gone = {path for path, data in changed.items() if data is None}
+        managed = (self._disk.manifest.files.keys() | changed.keys()) - gone
+        async with self._packages.errand(changed, managed) as errand:
+            if errand.ahead is None:
+                outcome = await self._thread.run(self._disk.apply, operations, etag=head.etag, revision=head.revision)
+            else:
+                ahead, rest = halves(operations, errand.needs)
+                begun = await self._thread.run(
+                    self._disk.begin, (*ahead, *rest), len(ahead), etag=head.etag, revision=head.revision
+                )
+                await errand.ahead()
+                outcome = await self._thread.run(self._disk.complete, begun)
+            if errand.behind is not None:
+                await errand.behind()
+        return outcome
 
     def _nothing_changed(self) -> News:
         self._said = None  # a mass deletion has to be said several times in a row

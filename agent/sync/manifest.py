@@ -99,6 +99,7 @@ class Manifest:
         self._rewrite()
 
     def begin(self, intent: Intent) -> None:
+        self.intent = intent
         self._append(_begun(intent))
 
     def commit(

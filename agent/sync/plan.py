@@ -12,7 +12,7 @@ Pure: no clock, no disk, no network. Two decisions live here and nowhere else:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -73,6 +73,22 @@ def plan(
         *(put for put in puts if is_config(put.path)),
         *(Remove(path) for path in sorted(removed - in_the_way)),
     )
+
+
+def halves(
+    operations: tuple[Operation, ...], needs: Callable[[str], bool]
+) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+    """The operations on the paths that something `needs` at once, with what has to come before them; and the rest."""
+    early = {operation.path for operation in operations if not isinstance(operation, Folder) and needs(operation.path)}
+    above = {folder for path in early for folder in folders_of(path)}
+
+    def is_early(operation: Operation) -> bool:
+        path = operation.path
+        in_the_way = isinstance(operation, Remove) and any(folder in early for folder in folders_of(path))
+        return path in early or path in above or in_the_way
+
+    ahead = tuple(operation for operation in operations if is_early(operation))
+    return ahead, tuple(operation for operation in operations if not is_early(operation))
 
 
 def removals(known: Known, gathered: Gathered, *, delta: bool) -> frozenset[str]:

@@ -48,10 +48,12 @@ class Stage:
         if not again:
             return sha256
         name = f"{sha256}.{place}"
-        with os.fdopen(os.open(sha256, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder), "rb") as source:
-            data = source.read()
-        self._write(name, data)
+        self._write(name, self.read(sha256))
         return name
+
+    def read(self, sha256: str) -> bytes:
+        with os.fdopen(os.open(sha256, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder), "rb") as source:
+            return source.read()
 
     def record(self, name: str, sha256: str) -> Record:
         """What will be true of the file once it was renamed. Raises FileNotFoundError when it is gone."""
