@@ -16,6 +16,7 @@ from typing import Literal
 Phase = Literal["starting", "running", "degraded", "sleeping", "stopping"]
 SyncState = Literal["starting", "current", "held", "failing"]
 DevServerState = Literal["waiting", "starting", "ready", "unresponsive", "restarting", "failed", "stopping", "stopped"]
+InstallState = Literal["idle", "running", "failed"]
 Source = Literal["compile", "runtime", "install", "sync", "dev_server"]
 Activity = Literal["request", "input", "edit", "editor", "none"]
 
@@ -108,6 +109,23 @@ class IsolationFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class InstallFacts:
+    """The app's packages. `state`: idle = node_modules is what package.json asks for, or nothing was asked yet.
+
+    `progress`: how far a running one is, in a few words. `reason`: why the last one failed. `seconds`: how long the
+    last one took.
+    """
+
+    state: InstallState = "idle"
+    manager: Literal["npm", "pnpm", "bun"] | None = None
+    since: str | None = None
+    progress: str | None = None
+    reason: str | None = None
+    seconds: float | None = None
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One thing to mend (contract, section 4). `file` is relative to the workspace; line and column count from 1."""
 
@@ -161,6 +179,7 @@ class Snapshot:
     dev_server: DevServerFacts = field(default_factory=DevServerFacts)
     idle: IdleFacts = field(default_factory=IdleFacts)
     isolation: IsolationFacts = field(default_factory=IsolationFacts)
+    install: InstallFacts = field(default_factory=InstallFacts)
     problems: tuple[Problem, ...] = ()
     sleeping: bool = False
     stopping: bool = False
@@ -174,7 +193,7 @@ def phase(now: Snapshot) -> Phase:
         return "stopping"
     if now.sync.applied_at is None or (now.dev_server.ready_at is None and now.dev_server.state != "failed"):
         return "starting"
-    if now.sync.state == "current" and now.dev_server.state == "ready":
+    if now.sync.state == "current" and now.dev_server.state == "ready" and now.install.state != "failed":
         return "running"
     return "degraded"
 
@@ -214,6 +233,9 @@ class Board:
 
     def idle(self, facts: IdleFacts) -> None:
         self._set(replace(self.snapshot, idle=facts))
+
+    def install(self, facts: InstallFacts) -> None:
+        self._set(replace(self.snapshot, install=facts))
 
     def problems(self, source: Source, problems: tuple[Problem, ...]) -> None:
         """Replace all problems of one source; an empty tuple says that they are mended."""

@@ -20,7 +20,7 @@ from typing import get_args
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
-from agent.status import DevServerState, Phase, Snapshot, Source, SyncState, missing, phase, unhealthy
+from agent.status import DevServerState, InstallState, Phase, Snapshot, Source, SyncState, missing, phase, unhealthy
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -43,6 +43,7 @@ class Scrape:
         yield from self._agent()
         yield from self._sync()
         yield from self._dev_server()
+        yield from self._install()
 
     def _agent(self) -> Iterator[Metric]:
         now = self.now
@@ -93,6 +94,14 @@ class Scrape:
         yield _gauge("dev_server_proportional_memory_bytes", "PSS of the dev server's tree.", server.pss_bytes)
         yield _gauge("dev_server_cpu_cores", "Cores that the dev server's tree used lately.", server.cpu)
         yield _gauge("dev_server_processes", "Processes of the dev server's tree.", server.processes)
+
+    def _install(self) -> Iterator[Metric]:
+        install = self.now.install
+        yield _state(
+            "install_state", "Whether the app's packages are installed.", get_args(InstallState), install.state
+        )
+        yield _counter("install_runs", "Installations that were begun.", install.runs)
+        yield _gauge("install_seconds", "How long the last installation took.", install.seconds)
 
 
 def _gauge(name: str, meaning: str, value: float | None) -> Metric:

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 from hypothesis import strategies as st
 
 from agent.clock import rfc3339
-from agent.status import DevServerFacts, Failure, IdleFacts, Problem, Repair, Snapshot, SyncFacts
+from agent.status import DevServerFacts, Failure, IdleFacts, InstallFacts, Problem, Repair, Snapshot, SyncFacts
 
 FIRST = Snapshot(app_id="shop", machine="m1", started_at="2026-11-22T10:00:00.000Z", version="0.1.0")
 SYNCED = SyncFacts(
@@ -71,5 +71,6 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
             failure=st.none() | anything(Failure),
         ),
         dev_server=anything(DevServerFacts, cpu=st.floats(0, 64)),
+        install=anything(InstallFacts, seconds=st.none() | st.floats(0, 600)),
         problems=st.lists(anything(Problem), max_size=3).map(tuple),
     )

@@ -8,7 +8,7 @@ shows them escapes them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agent.gateway.routing import hopeless
@@ -115,11 +115,18 @@ def _sentence(now: Snapshot) -> str:
 def _steps(now: Snapshot) -> tuple[Step, ...]:
     synced, dev = now.sync.applied_at is not None, now.dev_server
     started = dev.state in {"starting", "restarting"}
+    install = now.install
+    packages = Step("dependencies", "Dependencies", "done" if started else "active" if synced else "waiting")
+    if install.state == "running":
+        detail = " ".join(part for part in (install.manager, plain(install.progress or "")) if part)
+        packages = replace(packages, state="active", detail=detail)
+    elif install.state == "failed":
+        packages = replace(packages, state="trouble", detail=(plain(install.reason or "").splitlines() or [""])[0])
     compiling = dev.state == "starting" and dev.compiling
     return (
         Step("machine", "Machine started", "done"),
         Step("files", "Files", _files_state(now), _files_detail(now)),
-        Step("dependencies", "Dependencies", "done" if started else "active" if synced else "waiting"),
+        packages,
         Step("server", "Dev server", "done" if compiling else "active" if started else "waiting"),
         Step("compile", "First compile", "active" if compiling else "waiting"),
     )
