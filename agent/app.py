@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import structlog
 
 from agent import __version__, api, isolation
 from agent.admin.server import Actions, Admin
 from agent.clock import Clock, rfc3339
 from agent.config import Settings
+from agent.devserver.dependencies import Dependencies
+from agent.devserver.install import Limits
 from agent.devserver.supervisor import Supervisor
 from agent.errors import ConfigError, MachineError, Occupied
 from agent.gateway.server import Gateway
@@ -67,6 +70,17 @@ class Agent:
             environ=environ,
             user=user,
         )
+        self._dependencies = Dependencies(
+            workspace=settings.workspace,
+            state_dir=settings.state_dir,
+            environ=environ,
+            clock=clock,
+            server=self._dev_server,
+            hear=self._dev_server.logs.add,
+            publish=self.board.install,
+            problems=self.board.problems,
+            limits=Limits(memory=psutil.virtual_memory().total * 3 // 4),
+        )
         self._sync = Sync(
             backend=Backend(self._session, address=self._address, clock=clock),
             disk=Disk(
@@ -82,6 +96,7 @@ class Agent:
             publish=self.board.sync,
             problems=lambda problems: self.board.problems("sync", problems),
             on_applied=self._applied,
+            packages=self._dependencies,
         )
         self._gateway = Gateway(
             board=self.board,

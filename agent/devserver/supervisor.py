@@ -42,6 +42,7 @@ from agent.devserver.states import (
     Exited,
     FilesChanged,
     LaunchFailed,
+    Launching,
     Ready,
     RepairAsked,
     RestartAsked,
@@ -53,6 +54,7 @@ from agent.devserver.states import (
     Stopped,
     Stopping,
     Tick,
+    Waiting,
     deadline,
     first,
 )
@@ -67,6 +69,7 @@ SILENT_EVERY = 0.25  # a server that restarts itself is back within a second, an
 SAMPLE_EVERY = 10.0
 PSS_EVERY = 6  # samples
 BUSY_CORES = 0.05  # a deadlock uses none; a compile uses what a shared CPU grants, which may be a sixteenth of a core
+VACATE_SECONDS = 5.0  # SIGTERM, SIGKILL and the sweep take 1.5 s at most
 STOP_SECONDS = 3.0  # the states of a stop take 1.5 s at most; over this something is broken and is not waited for
 
 
@@ -120,6 +123,8 @@ class Supervisor:
         self._compile = Compile()
         self._sample = Sample()
         self._synced = False
+        self._held: str | None = None
+        self._moved = asyncio.Event()
         self._look_now = asyncio.Event()
         self._measure_now = asyncio.Event()
         self._running = False
@@ -142,6 +147,27 @@ class Supervisor:
     def free_space(self, why: str) -> bool:
         """Have the caches removed, since something could not be written; False: that was done not long ago."""
         return self._mender.free_space(why)
+
+    def hold(self, why: str) -> None:
+        """Start nothing until `release`; what runs goes on. `why` is the end of "the dev server waits: …"."""
+        self._held = why
+
+    async def vacate(self, why: str) -> None:
+        """Hold, and end what runs. Returns when nothing runs, or when its end takes too long."""
+        self._held = self._held or why
+        with suppress(TimeoutError):
+            async with asyncio.timeout(VACATE_SECONDS):
+                while self._running and not isinstance(self._state, Waiting | Stopped):
+                    self._moved.clear()
+                    if not isinstance(self._state, Launching | Ending):  # those are on their way to be asked again
+                        self._post(RestartAsked(why))
+                    await self._moved.wait()
+
+    def release(self) -> None:
+        """End a hold, and look at once whether everything is there."""
+        if self._held is not None:
+            self._held = None
+            self._post(FilesChanged("packages"))
 
     async def stop(self) -> None:
         """End the server and then `run`. Returns when both are over; before `run`, at once."""
@@ -203,6 +229,7 @@ class Supervisor:
     def _move(self, event: Event) -> tuple[Effect, ...]:
         before, now = self._state, self._clock.monotonic()
         self._state, effects = lifecycle.step(before, event, now)
+        self._moved.set()
         if isinstance(event, Exited):
             self._child = None
             self._compile, self._sample = Compile(), Sample()
@@ -223,7 +250,7 @@ class Supervisor:
     def _tell(self) -> None:
         care = self._mender.care
         now = facts(self._state, self._times, self._compile, self._sample, care)
-        own = problems(self._state, care, synced=self._synced)
+        own = problems(self._state, care, synced=self._synced and self._held is None)
         told = (now, own, self._compile.errors)
         if told == self._published:
             return
@@ -256,7 +283,7 @@ class Supervisor:
                 pass  # it went by itself in the meantime
 
     def _missing(self) -> str | None:
-        return rules.missing(self._command, str(self._workspace), self._exists)
+        return self._held or rules.missing(self._command, str(self._workspace), self._exists)
 
     def _exists(self, path: str) -> bool:
         return os.path.exists(self._workspace / path)  # noqa: PTH110 - Path.exists raises where a name is too long

@@ -11,6 +11,7 @@ from pathlib import Path
 from agent import api
 from agent.clock import Clock, rfc3339
 from agent.config import Secret
+from agent.errand import Packages
 from agent.status import Applied, Problem, SyncFacts
 from agent.sync.backend import Backend
 from agent.sync.disk import Disk
@@ -75,7 +76,9 @@ def read_all(folder: Path) -> dict[str, bytes]:
 class Client:
     """A running Sync. `until` waits for a fact; `applied` is every set it told of."""
 
-    def __init__(self, place: Place, backend: HonestBackend, *, timing: Timing, clock: Clock) -> None:
+    def __init__(
+        self, place: Place, backend: HonestBackend, *, timing: Timing, clock: Clock, packages: Packages | None = None
+    ) -> None:
         self.place = place
         self.facts = SyncFacts()
         self.history: list[SyncFacts] = []
@@ -96,6 +99,7 @@ class Client:
             publish=self._publish,
             problems=self._set_problems,
             on_applied=self._on_applied,
+            packages=packages,
         )
 
     async def until(self, fact: Callable[[Client], object]) -> None:
@@ -145,10 +149,15 @@ class Client:
 
 @asynccontextmanager
 async def syncing(
-    place: Place, backend: HonestBackend, *, timing: Timing = QUICK, clock: Clock = EAGER
+    place: Place,
+    backend: HonestBackend,
+    *,
+    timing: Timing = QUICK,
+    clock: Clock = EAGER,
+    packages: Packages | None = None,
 ) -> AsyncIterator[Client]:
     """Open, run, and in the end cancel and close, as the agent does."""
-    client = Client(place, backend, timing=timing, clock=clock)
+    client = Client(place, backend, timing=timing, clock=clock, packages=packages)
     async with client.session:
         await client.sync.open()
         running = asyncio.create_task(client.sync.run())

@@ -1,0 +1,270 @@
+"""The app's packages from a change of package.json to a node_modules that answers to it: decided by packages.py, done
+by install.py, remembered by modules.py, and told.
+
+Invariants:
+  - The dev server is not started between the files of a set and the packages that they need, nor while an installer
+    writes; one that runs goes on. It is ended first where what it has loaded itself is replaced.
+  - node_modules counts as what package.json asks for only after a success. A failure leaves the old tree at work, is
+    a problem that names its reason, and is tried again when one of the files changes, and at the next start.
+
+Only for the loop's own thread, and one caller at a time (the sync).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+import structlog
+
+from agent.clock import Clock, rfc3339
+from agent.devserver import managers, packages
+from agent.devserver.install import Confine, Installer, Limits, unconfined
+from agent.devserver.modules import HIDDEN_LOCK, Modules
+from agent.devserver.packages import Broken, Course, Files, Wanted
+from agent.errand import Errand
+from agent.errors import DiskError
+from agent.status import InstallFacts, Problem, Source
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PROGRESS_SECONDS = 0.25
+
+log = structlog.get_logger()
+
+
+class Server(Protocol):
+    """The dev server's supervisor, as far as packages go."""
+
+    def hold(self, why: str) -> None:
+        """Start nothing; what runs goes on."""
+
+    async def vacate(self, why: str) -> None:
+        """The same, and end what runs. Returns when nothing runs any more, or after some seconds."""
+
+    def release(self) -> None:
+        """Go on, and look at once whether everything is there."""
+
+    def restart(self, reason: str) -> None: ...
+
+
+class Dependencies:
+    """`agent.errand.Packages`, for a real node_modules."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Path,
+        state_dir: Path,
+        environ: Mapping[str, str],
+        clock: Clock,
+        server: Server,
+        hear: Callable[[str], None],
+        publish: Callable[[InstallFacts], None],
+        problems: Callable[[Source, tuple[Problem, ...]], None],
+        limits: Limits | None = None,
+        confine: Confine = unconfined,
+    ) -> None:
+        self._modules = Modules(workspace, state_dir)
+        self._clock = clock
+        self._server = server
+        self._publish = publish
+        self._problems = problems
+        self._on_path = partial(shutil.which, path=environ.get("PATH"))
+        self._facts = InstallFacts()
+        self._told_at = 0.0
+        self._installer = Installer(
+            workspace=workspace,
+            state_dir=state_dir,
+            environ=environ,
+            clock=clock,
+            hear=hear,
+            limits=limits or Limits(),
+            confine=confine,
+        )
+        server.hold("its packages are being looked at")
+
+    def concerns(self, path: str) -> bool:
+        return packages.concerns(path)
+
+    async def settle(self, managed: AbstractSet[str]) -> None:
+        try:
+            await self._installer.end_orphan()
+            await self._call(self._modules.put_back)
+            files = await self._read(managed)
+            wanted = self._wanted(files, managed)
+            if wanted is not None and not await self._is_there(wanted, files, managed):
+                await self._install(wanted, prune=True, final=True)
+        finally:
+            self._server.release()
+
+    @asynccontextmanager
+    async def errand(self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]) -> AsyncIterator[Errand]:
+        files = await self._read(managed | changed.keys())
+        before = _quietly(files, managed, self._has)
+        files = {**files, **{path: data for path, data in changed.items() if data is not None}}
+        files = {path: data for path, data in files.items() if changed.get(path, data) is not None}
+        wanted = self._wanted(files, managed)
+        if wanted is None or await self._is_there(wanted, files, managed):
+            yield Errand()
+            return
+        replaced = packages.replaced(before, wanted)
+        if self._modules.exist and self._modules.are_pnpms != (wanted.manager == "pnpm"):
+            replaced = ("node_modules",)
+        loaded = await self._loaded()
+        try:
+            self._server.hold(f"its packages are being installed with {wanted.manager}")
+            if replaced:
+                await self._server.vacate(f"{', '.join(replaced)} is about to be replaced")
+            yield self._jobs(wanted, packages.course(before, wanted, is_new=not self._modules.exist or bool(replaced)))
+        finally:
+            self._server.release()
+        if not replaced and (news := _news(loaded, await self._loaded())):
+            self._server.restart(f"packages that it has loaded were replaced: {news}")
+
+    def _jobs(self, wanted: Wanted, course: Course) -> Errand:
+        ok = False
+
+        async def ahead() -> None:
+            nonlocal ok
+            ok = await self._install(wanted, keep=course.keep, final=not course.behind)
+
+        async def behind() -> None:
+            if ok or not course.ahead or wanted.own_scripts:  # else it would fail once more
+                await self._install(wanted, prune=True, final=True)
+
+        needs = partial(packages.needs, wanted)
+        return Errand(needs, ahead if course.ahead else None, behind if course.behind else None)
+
+    def _has(self, program: str) -> bool:
+        return self._on_path(program) is not None
+
+    async def _read(self, managed: AbstractSet[str]) -> Files:
+        at_root = {packages.MANIFEST, *packages.LOCKS, *packages.SETTINGS}
+        return await self._call(self._modules.read_all, at_root | {path for path in managed if packages.concerns(path)})
+
+    def _wanted(self, files: Files, managed: AbstractSet[str]) -> Wanted | None:
+        """What the files ask for, and what there is to say about it; None where there is nothing to install."""
+        try:
+            wanted = packages.read(files, managed, self._has)
+        except Broken as broken:
+            log.warning("install.impossible", reason=str(broken))
+            self._failed(broken.problem, manager=None, seconds=None)
+            return None
+        if wanted is None or wanted.nothing:
+            self._settled(())
+            return None
+        return wanted
+
+    async def _is_there(self, wanted: Wanted, files: Files, managed: AbstractSet[str]) -> bool:
+        there = await self._call(self._are_there, wanted, files, managed)
+        if there:
+            self._settled(wanted.notes)
+        return there
+
+    def _are_there(self, wanted: Wanted, files: Files, managed: AbstractSet[str]) -> bool:
+        modules = self._modules
+        if modules.stand_for(wanted.digest):
+            return True
+        hidden = modules.read(HIDDEN_LOCK) if wanted.manager == "npm" and modules.are_sound else None
+        if hidden is None or modules.are_pnpms:
+            return False
+        if not packages.adopted(files, managed, hidden, lambda name, version: modules.version(name) == version):
+            return False
+        modules.note(wanted.digest)
+        return True
+
+    async def _install(self, wanted: Wanted, *, keep: tuple[str, ...] = (), prune: bool = False, final: bool) -> bool:
+        """Run the installer; whether it succeeded. `final`: node_modules then is what `wanted` says."""
+        manager, since = wanted.manager, rfc3339(self._clock.wall())
+        self._tell(InstallFacts("running", manager, since, seconds=self._facts.seconds, runs=self._facts.runs + 1))
+        keep = keep if managers.can_keep(manager) else ()
+        own_files = manager != "pnpm" and wanted.own_scripts
+        try:
+            await self._call(self._modules.begin, pnpm=manager == "pnpm", own_files=own_files, prune=prune)
+            locks = await self._call(self._modules.locks)
+            ended = await self._installer.run(manager, managers.command(manager, keep), self._progress)
+            if ended.why is not None and keep and not ended.cut_short:
+                # What goes may be what forbids what comes. Then it goes first, and an import of it may show an error.
+                ended = await self._installer.run(manager, managers.command(manager), self._progress)
+            await self._call(self._modules.restore, locks)
+            if ended.why is None and final:
+                await self._call(self._modules.note, wanted.digest)
+            else:
+                await self._call(self._modules.put_back if ended.cut_short else self._modules.end)
+            why, seconds = ended.why, ended.seconds
+        except DiskError as error:
+            why, seconds = str(error), 0.0
+        if why is not None:
+            log.warning("install.failed", manager=manager, reason=why, seconds=round(seconds, 1))
+            problem = Problem("install", why, packages.MANIFEST)
+            self._failed(problem, manager=manager, seconds=seconds, notes=wanted.notes)
+            return False
+        log.info("install.done", manager=manager, seconds=round(seconds, 1))
+        if final:
+            self._facts = replace(self._facts, manager=manager, since=since, seconds=round(seconds, 3))
+            self._settled(wanted.notes)
+        return True
+
+    async def _loaded(self) -> Mapping[str, str | None]:
+        return await self._call(lambda: {name: self._modules.version(name) for name in packages.LOADED})
+
+    async def _call(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """In a thread; one that goes on after a cancellation is asked to hurry."""
+        try:
+            return await asyncio.to_thread(call, *args, **kwargs)
+        except asyncio.CancelledError:
+            self._modules.hurry()
+            raise
+
+    def _progress(self, words: str) -> None:
+        now = self._clock.monotonic()
+        if now - self._told_at >= PROGRESS_SECONDS:
+            self._told_at = now
+            self._tell(replace(self._facts, progress=words))
+
+    def _settled(self, notes: tuple[Problem, ...]) -> None:
+        self._tell(replace(self._facts, state="idle", progress=None, reason=None))
+        self._problems("install", notes)
+
+    def _failed(
+        self,
+        problem: Problem,
+        *,
+        manager: packages.Manager | None,
+        seconds: float | None,
+        notes: tuple[Problem, ...] = (),
+    ) -> None:
+        seconds = None if seconds is None else round(seconds, 3)
+        changes = {
+            "state": "failed",
+            "progress": None,
+            "reason": problem.message,
+            "seconds": seconds,
+            "manager": manager,
+        }
+        self._tell(replace(self._facts, **changes))  # type: ignore[arg-type]  # names are checked by replace itself
+        self._problems("install", (problem, *notes))
+
+    def _tell(self, facts: InstallFacts) -> None:
+        self._facts = facts
+        self._publish(facts)
+
+
+def _quietly(files: Files, managed: AbstractSet[str], on_path: Callable[[str], bool]) -> Wanted | None:
+    try:
+        return packages.read(files, managed, on_path)
+    except Broken:
+        return None
+
+
+def _news(before: Mapping[str, str | None], after: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name} {old} → {after[name]}" for name, old in before.items() if old and old != after[name])
