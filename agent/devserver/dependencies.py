@@ -139,7 +139,7 @@ class Dependencies:
 
         async def behind() -> None:
             if ok or not course.ahead or wanted.own_scripts:  # else it would fail once more
-                await self._install(wanted, prune=True, final=True)
+                await self._install(wanted, prune=True, gone=course.gone, final=True)
 
         needs = partial(packages.needs, wanted)
         return Errand(needs, ahead if course.ahead else None, behind if course.behind else None)
@@ -182,7 +182,15 @@ class Dependencies:
         modules.note(wanted.digest)
         return True
 
-    async def _install(self, wanted: Wanted, *, keep: tuple[str, ...] = (), prune: bool = False, final: bool) -> bool:
+    async def _install(
+        self,
+        wanted: Wanted,
+        *,
+        keep: tuple[str, ...] = (),
+        prune: bool = False,
+        gone: tuple[str, ...] = (),
+        final: bool,
+    ) -> bool:
         """Run the installer; whether it succeeded. `final`: node_modules then is what `wanted` says."""
         manager, since = wanted.manager, rfc3339(self._clock.wall())
         self._tell(InstallFacts("running", manager, since, seconds=self._facts.seconds, runs=self._facts.runs + 1))
@@ -190,6 +198,8 @@ class Dependencies:
         own_files = manager != "pnpm" and wanted.own_scripts
         try:
             await self._call(self._modules.begin, pnpm=manager == "pnpm", own_files=own_files, prune=prune)
+            if manager == "bun":  # it takes away what its lock file had, and the backend's may never have had it
+                await self._call(self._modules.drop, gone)
             locks = await self._call(self._modules.locks)
             ended = await self._installer.run(manager, managers.command(manager, keep), self._progress)
             if ended.why is not None and keep and not ended.cut_short:

@@ -98,7 +98,7 @@ class Installer:
 
         self._hear(f"$ {' '.join(command)}")
         try:
-            child = self._spawn(command, hear)
+            child = self._spawn(manager, command, hear)
         except AgentError as error:
             return Ended(self._clock.monotonic() - began, str(error))
         log.info("install.started", manager=manager, pid=child.pid)
@@ -116,10 +116,10 @@ class Installer:
         why = f"{manager} could not install the packages" + (f":\n{said}" if said else f": {describe(status)}")
         return Ended(took, why, cut_short=status < 0)
 
-    def _spawn(self, command: Command, hear: Callable[[Stream, str], None]) -> Child:
+    def _spawn(self, manager: Manager, command: Command, hear: Callable[[Stream, str], None]) -> Child:
         run = secrets.token_hex(16)
         orphans.write(self._state_dir, orphans.Record(run), orphans.INSTALLER)
-        environ = {**environment.for_child(self._environ, run), **managers.VARIABLES}
+        environ = {**environment.for_child(self._environ, run), **managers.variables(manager)}
         return spawn(self._confine(command), workspace=self._workspace, environ=environ, run=run, hear=hear)
 
     async def _limited(self, child: Child) -> tuple[str | None, int]:

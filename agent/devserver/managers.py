@@ -19,13 +19,10 @@ _NPM = (
     *("npm", "install", "--no-save", "--prefer-offline", "--no-audit", "--no-fund", "--progress=false"),
     # npm is silent until its end otherwise. What it fetches is counted and not kept.
     "--loglevel=http",
-    # Its own patience with a network that is gone is over a minute, in which no edit could be shown.
-    *("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"),
 )
 _PNPM = (
     *("pnpm", "install", "--prefer-offline", "--frozen-lockfile=false", "--reporter=append-only"),
-    *("--config.confirmModulesPurge=false", "--fetch-retries=2"),
-    *("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"),
+    *("--config.confirmModulesPurge=false",),
 )
 _BUN = ("--no-save", "--prefer-offline", "--no-progress")
 
@@ -48,16 +45,34 @@ def can_keep(manager: Manager) -> bool:
     return manager != "pnpm"
 
 
-VARIABLES: Final[Mapping[str, str]] = {
-    "NO_COLOR": "1",
-    "npm_config_update_notifier": "false",
-    # A packageManager field makes pnpm fetch and become that version (two names: up to 10, and from 11 on). The image
-    # has one version, and a registry that lacks the other would stand in the way.
-    "npm_config_manage_package_manager_versions": "false",
-    "pnpm_config_pm_on_fail": "ignore",
-    "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0",
+_PATIENCE: Final[Mapping[str, str]] = {
+    # Their own patience with a network that is gone is over a minute, in which no edit could be shown.
+    "fetch_retries": "2",
+    "fetch_retry_mintimeout": "1000",
+    "fetch_retry_maxtimeout": "4000",
 }
-"""What a manager is told besides the dev server's own environment."""
+_PNPM_SETTINGS: Final[Mapping[str, str]] = {
+    # A packageManager field makes pnpm fetch and become that version. The image has one, and a registry that lacks the
+    # other must not stand in the way.
+    "manage_package_manager_versions": "false",  # up to 10
+    "pm_on_fail": "ignore",  # from 11 on
+    **_PATIENCE,
+}
+
+
+def variables(manager: Manager) -> dict[str, str]:
+    """What a manager is told besides the dev server's own environment."""
+    told = {"NO_COLOR": "1", "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0"}
+    match manager:
+        case "npm":
+            own = {**_PATIENCE, "update_notifier": "false"}
+            return told | {f"npm_config_{name}": value for name, value in own.items()}
+        case "pnpm":  # the prefix changed with 11
+            prefixes = ("npm_config_", "pnpm_config_")
+            return told | {prefix + name: value for prefix in prefixes for name, value in _PNPM_SETTINGS.items()}
+        case "bun":
+            return told
+
 
 _FETCHED = re.compile(r"npm http (?:fetch|cache) ")
 _NPM_ERROR = re.compile(r"npm (?:error|ERR!) ?")

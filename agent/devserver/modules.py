@@ -136,6 +136,23 @@ class Modules:
             if prune:
                 self._forget_record()
 
+    def drop(self, names: Iterable[str]) -> None:
+        """Take these packages away."""
+        for name in names:
+            scope, _, last = name.rpartition("/")
+            with suppress(OSError):  # it is not there
+                folder = os.open(self._workspace / MODULES, _FOLDER)
+                try:
+                    if scope:
+                        folder, outer = os.open(_sound(scope), _FOLDER, dir_fd=folder), folder
+                        os.close(outer)
+                    if stat.S_ISLNK(os.lstat(last, dir_fd=folder).st_mode):
+                        os.unlink(last, dir_fd=folder)
+                    else:
+                        shutil.rmtree(last, dir_fd=folder)
+                finally:
+                    os.close(folder)
+
     def end(self) -> None:
         """The installation failed by its own word: it left the tree as it wanted to leave it."""
         with self._errors():

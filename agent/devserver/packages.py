@@ -216,12 +216,14 @@ class Course:
     """How an installation goes together with the files that come with it.
 
     `ahead`: install before the sources are moved in, so that no new import is ever without its package. `keep`: what
-    is not wanted any more and stays until the sources that import it are gone. `behind`: install after them.
+    is not wanted any more and stays until the sources that import it are gone. `behind`: install after them. `gone`:
+    the packages that package.json names no more.
     """
 
     ahead: bool
     behind: bool
     keep: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 def course(before: Wanted | None, after: Wanted, *, is_new: bool) -> Course:
@@ -232,12 +234,11 @@ def course(before: Wanted | None, after: Wanted, *, is_new: bool) -> Course:
         return Course(ahead=False, behind=True)
     gone = {name: spec for name, spec in before.specs.items() if name not in after.specs}
     stayed = {name: spec for name, spec in before.specs.items() if name in after.specs}
+    names = tuple(sorted(name for name in gone if _NAME.fullmatch(name)))
     if gone and stayed == after.specs:
-        return Course(ahead=False, behind=True)
-    keep = tuple(
-        f"{name}@{spec}" for name, spec in sorted(gone.items()) if _NAME.fullmatch(name) and not _ELSEWHERE.match(spec)
-    )
-    return Course(ahead=True, behind=bool(gone) or after.own_scripts, keep=keep)
+        return Course(ahead=False, behind=True, gone=names)
+    keep = tuple(f"{name}@{gone[name]}" for name in names if not _ELSEWHERE.match(gone[name]))
+    return Course(ahead=True, behind=bool(gone) or after.own_scripts, keep=keep, gone=names)
 
 
 def replaced(before: Wanted | None, after: Wanted) -> tuple[str, ...]:

@@ -192,11 +192,13 @@ def test_what_is_added_or_changed_is_installed_before_the_sources() -> None:
 
 
 def test_what_is_only_removed_goes_after_the_sources() -> None:
-    assert course(of("a", "b"), of("a"), is_new=False) == Course(ahead=False, behind=True)
+    assert course(of("a", "b"), of("a"), is_new=False) == Course(ahead=False, behind=True, gone=("b",))
 
 
 def test_what_makes_room_for_another_stays_until_the_sources_are_there() -> None:
-    assert course(of("a", "b"), of("a", "c"), is_new=False) == Course(ahead=True, behind=True, keep=("b@1",))
+    assert course(of("a", "b"), of("a", "c"), is_new=False) == Course(
+        ahead=True, behind=True, keep=("b@1",), gone=("b",)
+    )
 
 
 @pytest.mark.parametrize(
