@@ -102,6 +102,7 @@ class Dependencies:
             files = await self._read(managed)
             wanted = self._wanted(files, managed)
             if wanted is not None and not await self._is_there(wanted, files, managed):
+                self._hold(wanted)
                 await self._install(wanted, prune=True, final=True)
         finally:
             self._server.release()
@@ -121,7 +122,7 @@ class Dependencies:
             replaced = ("node_modules",)
         loaded = await self._loaded()
         try:
-            self._server.hold(f"its packages are being installed with {wanted.manager}")
+            self._hold(wanted)
             if replaced:
                 await self._server.vacate(f"{', '.join(replaced)} is about to be replaced")
             yield self._jobs(wanted, packages.course(before, wanted, is_new=not self._modules.exist or bool(replaced)))
@@ -143,6 +144,9 @@ class Dependencies:
 
         needs = partial(packages.needs, wanted)
         return Errand(needs, ahead if course.ahead else None, behind if course.behind else None)
+
+    def _hold(self, wanted: Wanted) -> None:
+        self._server.hold(f"its packages are being installed with {wanted.manager}")
 
     def _has(self, program: str) -> bool:
         return self._on_path(program) is not None

@@ -151,6 +151,8 @@ class Supervisor:
     def hold(self, why: str) -> None:
         """Start nothing until `release`; what runs goes on. `why` is the end of "the dev server waits: …"."""
         self._held = why
+        if isinstance(self._state, Waiting):  # for another reason until now
+            self._post(FilesChanged("packages"))
 
     async def vacate(self, why: str) -> None:
         """Hold, and end what runs. Returns when nothing runs, or when its end takes too long."""

@@ -79,13 +79,14 @@ def halves(
     operations: tuple[Operation, ...], needs: Callable[[str], bool]
 ) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
     """The operations on the paths that something `needs` at once, with what has to come before them; and the rest."""
-    early = {operation.path for operation in operations if not isinstance(operation, Folder) and needs(operation.path)}
-    above = {folder for path in early for folder in folders_of(path)}
+    puts = {operation.path for operation in operations if isinstance(operation, Put) and needs(operation.path)}
+    above = {folder for path in puts for folder in folders_of(path)}
 
     def is_early(operation: Operation) -> bool:
         path = operation.path
-        in_the_way = isinstance(operation, Remove) and any(folder in early for folder in folders_of(path))
-        return path in early or path in above or in_the_way
+        if isinstance(operation, Remove) and (needs(path) or any(folder in puts for folder in folders_of(path))):
+            return True
+        return path in puts or path in above
 
     ahead = tuple(operation for operation in operations if is_early(operation))
     return ahead, tuple(operation for operation in operations if not is_early(operation))

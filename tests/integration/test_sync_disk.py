@@ -14,7 +14,7 @@ import pytest
 
 from agent.errors import ConfigError, DiskError
 from agent.sync.disk import Disk, Outcome
-from agent.sync.plan import Put, plan
+from agent.sync.plan import Put, halves, plan
 from tests.peers.backend_client import Place, read_all
 from tests.peers.backend_sets import Set, known, sha, whole
 
@@ -52,6 +52,42 @@ def test_a_set_is_applied_and_its_doing_told_in_order(disk: Disk, place: Place) 
     assert first.written == ("app/gone.tsx", "app/page.tsx", "package.json")
     assert (second.written, second.deleted) == (("app/new/page.tsx", "app/page.tsx", "package.json"), ("app/gone.tsx",))
     assert place.files() == NEW
+
+
+def test_a_burst_in_two_halves_is_one_set(disk: Disk, place: Place) -> None:
+    apply(disk, OLD)
+    for data in NEW.values():
+        disk.keep(sha(data), data)
+    ahead, rest = halves(plan(known(OLD), whole(NEW), delta=False), {"package.json"}.__contains__)
+
+    begun = disk.begin((*ahead, *rest), len(ahead), etag='"2"', revision=2)
+    assert place.files() == {**OLD, "package.json": NEW["package.json"]}
+    assert disk.manifest.etag == '"1"', "the disk is no set of the backend's now, and does not say that it is a new one"
+
+    outcome = disk.complete(begun)
+    assert place.files() == NEW
+    assert (outcome.written[0], outcome.deleted) == ("package.json", ("app/gone.tsx",))
+    assert (disk.manifest.etag, disk.manifest.revision, disk.manifest.complete) == ('"2"', 2, True)
+    assert list((place.state / "staging").iterdir()) == []
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_the_second_half_is_done_by_the_next_start(disk: Disk, place: Place, in_order: bool) -> None:  # noqa: FBT001
+    apply(disk, OLD)
+    for data in NEW.values():
+        disk.keep(sha(data), data)
+    ahead, rest = halves(plan(known(OLD), whole(NEW), delta=False), {"package.json"}.__contains__)
+    disk.begin((*ahead, *rest), len(ahead), etag='"2"', revision=2)
+    if in_order:
+        disk.close()
+
+    again = place.disk()
+    outcome = again.open()
+    again.close()
+
+    assert place.files() == NEW
+    assert outcome.notes == ()
+    assert (again.manifest.etag, again.manifest.complete) == ('"2"', True)
 
 
 def test_many_files_of_the_same_bytes_are_many_files(disk: Disk, place: Place) -> None:

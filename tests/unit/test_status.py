@@ -11,6 +11,7 @@ from agent.status import (
     DevServerFacts,
     DevServerState,
     Failure,
+    InstallFacts,
     Phase,
     Problem,
     Snapshot,
@@ -25,6 +26,12 @@ FIRST = Snapshot(app_id="shop", machine="m1", started_at="2026-11-22T10:00:00.00
 SYNCED = SyncFacts(state="current", applied_at="2026-11-22T10:00:01.000Z")
 READY = DevServerFacts(state="ready", reason="it answers", ready_at="2026-11-22T10:00:02.000Z")
 RUNNING = replace(FIRST, sync=SYNCED, dev_server=READY)
+
+
+def test_packages_that_could_not_be_installed_degrade_what_runs() -> None:
+    assert phase(replace(RUNNING, install=InstallFacts("failed", reason="no such package"))) == "degraded"
+    assert phase(replace(RUNNING, install=InstallFacts("running"))) == "running"
+    assert unhealthy(replace(RUNNING, install=InstallFacts("failed"))) is None, "no restart of the machine mends it"
 
 
 class TestPhase:

@@ -121,7 +121,7 @@ def _steps(now: Snapshot) -> tuple[Step, ...]:
         detail = " ".join(part for part in (install.manager, plain(install.progress or "")) if part)
         packages = replace(packages, state="active", detail=detail)
     elif install.state == "failed":
-        packages = replace(packages, state="trouble", detail=(plain(install.reason or "").splitlines() or [""])[0])
+        packages = replace(packages, state="trouble", detail=plain((install.reason or "").partition("\n")[0]))
     compiling = dev.state == "starting" and dev.compiling
     return (
         Step("machine", "Machine started", "done"),

@@ -60,6 +60,7 @@ def value(now: Snapshot, name: str, **labels: str) -> float | None:
         ("dev_server_memory_used_bytes", 300_000_000),
         ("dev_server_oom_kills", 1),
         ("dev_server_disk_free_bytes", 7_000_000_000),
+        ("install_runs_total", 0),
     ],
 )
 def test_each_fact_is_a_metric(name: str, expected: float) -> None:
@@ -68,7 +69,12 @@ def test_each_fact_is_a_metric(name: str, expected: float) -> None:
 
 @pytest.mark.parametrize(
     ("name", "label", "holds"),
-    [("phase", "phase", "running"), ("sync_state", "state", "current"), ("dev_server_state", "state", "ready")],
+    [
+        ("phase", "phase", "running"),
+        ("sync_state", "state", "current"),
+        ("dev_server_state", "state", "ready"),
+        ("install_state", "state", "idle"),
+    ],
 )
 def test_a_state_is_one_gauge_per_value_and_1_for_the_one_that_holds(name: str, label: str, holds: str) -> None:
     family = {dict(at)[label]: got for (full, at), got in samples(RUNNING).items() if full == f"preview_{name}"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.gateway.pages.render import encode, render
 from agent.gateway.pages.view import LINE_LENGTH, View, plain, view
-from agent.status import DevServerFacts, DevServerState, Failure, Problem, Snapshot, SyncFacts
+from agent.status import DevServerFacts, DevServerState, Failure, InstallFacts, Problem, Snapshot, SyncFacts
 
 NEW = Snapshot("app-1", "machine-1", "2026-01-01T00:00:00.000Z", "0.1.0")
 SYNCED = SyncFacts(state="current", files=1234, applied_at="2026-01-01T00:00:01.000Z")
@@ -38,6 +38,19 @@ def test_milestones_are_what_happened() -> None:
     assert (steps(starting)["dependencies"][0], steps(starting)["server"][0]) == ("done", "active")
     compiling = replace(NEW, sync=SYNCED, dev_server=DevServerFacts(state="starting", compiling=True))
     assert (steps(compiling)["server"][0], steps(compiling)["compile"][0]) == ("done", "active")
+
+
+def test_the_packages_are_a_milestone_of_their_own() -> None:
+    waiting = replace(NEW, sync=SYNCED, dev_server=DevServerFacts(reason="its packages are being installed with npm"))
+    running = replace(waiting, install=InstallFacts("running", "npm", progress="12 fetched"))
+    assert steps(running)["dependencies"] == ("active", "npm 12 fetched")
+    assert view(running, []).sentence == (
+        "The files are here. The dev server waits: its packages are being installed with npm."
+    )
+    failed = replace(waiting, install=InstallFacts("failed", "npm", reason="npm could not:\n\x1b[31mE404 <b>"))
+    assert steps(failed)["dependencies"] == ("trouble", "npm could not:")
+    starting = replace(failed, dev_server=DevServerFacts(state="starting"), install=InstallFacts("idle", "npm"))
+    assert steps(starting)["dependencies"] == ("done", "")
 
 
 @settings(deadline=None)

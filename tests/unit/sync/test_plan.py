@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from agent.sync.gather import Gathered
 from agent.sync.paths import folders_of, is_config
-from agent.sync.plan import SAID_SECONDS, Folder, Held, Operation, Put, Remove, Said, hold, plan, removals
-from tests.peers.backend_sets import SETS, Set, delta, known, sha, whole
+from agent.sync.plan import SAID_SECONDS, Folder, Held, Operation, Put, Remove, Said, halves, hold, plan, removals
+from tests.peers.backend_sets import PATHS, SETS, Set, delta, known, sha, whole
 
 
 @dataclass
@@ -62,6 +62,23 @@ def test_a_delta_becomes_the_disk(local: Set, remote: Set) -> None:
         disk.do(operation)
 
     assert disk.files == known(remote)
+
+
+@given(SETS, SETS, st.sets(PATHS))
+def test_what_is_needed_at_once_comes_first_and_the_end_is_the_same(local: Set, remote: Set, needed: set[str]) -> None:
+    operations = plan(known(local), whole(remote), delta=False)
+    ahead, rest = halves(operations, needed.__contains__)
+    disk = Model(known(local))
+
+    for operation in ahead:
+        disk.do(operation)
+    for path in needed:
+        assert disk.files.get(path) == known(remote).get(path)
+    for operation in rest:
+        disk.do(operation)
+
+    assert disk.files == known(remote)
+    assert sorted(map(str, (*ahead, *rest))) == sorted(map(str, operations))
 
 
 @given(SETS, SETS)

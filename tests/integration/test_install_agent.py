@@ -1,0 +1,84 @@
+"""The whole agent while an installer runs: how it is stopped, and what a kill of it leaves. npm is a stand-in."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.peers.installing import manifest, program
+from tests.peers.plain import PlainBackend, plain_backend
+from tests.peers.stack import Stack, stack
+
+pytestmark = pytest.mark.timeout(120)
+
+SERVER = f"{shlex.quote(sys.executable)} -m http.server {{port}} --bind 127.0.0.1"
+NPM = "mkdir -p node_modules; [ -e {flag} ] && exit 0; sleep 611 & setsid sleep 612 & sleep 613"
+
+
+@pytest.fixture
+async def api(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[PlainBackend]:
+    async with plain_backend(tmp_path, free_port()) as backend:
+        await backend.put({"index.html": "hello", "package.json": manifest({"a": "1"}).decode()})
+        yield backend
+
+
+@pytest.fixture
+def workspace_of_an_earlier_life(tmp_path: Path) -> Path:
+    """One whose package.json asks for what is not installed: with files to serve, the server could start."""
+    place = tmp_path / "app"
+    place.mkdir()
+    (place / "package.json").write_bytes(manifest({"a": "1"}))
+    return place
+
+
+def sleeping() -> list[str]:
+    lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    return [line[1] for line in lines if line[:1] == ["sleep"] and line[1:2] in (["611"], ["612"], ["613"])]
+
+
+async def installing(running: Stack) -> None:
+    status = await running.until(lambda status: _waits(status["dev_server"]) and len(sleeping()) == 3)
+    assert status["install"]["state"] == "running"
+    assert status["problems"] == []
+
+
+def _waits(server: dict[str, Any]) -> bool:
+    said = server["state"], server["reason"]
+    return said == ("waiting", "its packages are being installed with npm")
+
+
+async def test_a_stop_during_an_installation_leaves_nothing_running(
+    tmp_path: Path, workspace_of_an_earlier_life: Path, api: PlainBackend, free_port: Callable[[], int]
+) -> None:
+    path = program(tmp_path / "bin", "npm", NPM.format(flag=tmp_path / "flag"))
+    async with stack(
+        tmp_path, workspace_of_an_earlier_life, api.url, free_port, DEV_COMMAND=SERVER, PATH=path
+    ) as running:
+        await installing(running)
+        assert await running.agent.stop() == 0, running.tail()
+        assert sleeping() == []
+
+
+async def test_an_installer_that_outlived_a_killed_agent_is_ended_and_its_work_done_again(
+    tmp_path: Path, workspace_of_an_earlier_life: Path, api: PlainBackend, free_port: Callable[[], int]
+) -> None:
+    path = program(tmp_path / "bin", "npm", NPM.format(flag=tmp_path / "flag"))
+    async with stack(
+        tmp_path, workspace_of_an_earlier_life, api.url, free_port, DEV_COMMAND=SERVER, PATH=path
+    ) as running:
+        await installing(running)
+        running.agent.child.send_signal(signal.SIGKILL)
+        await running.agent.child.wait()
+        assert len(sleeping()) == 3
+        (tmp_path / "flag").touch()
+        await running.agent.start()
+        status = await running.ready()
+        assert sleeping() == []
+        assert (status["install"]["state"], status["install"]["runs"]) == ("idle", 1)
