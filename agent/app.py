@@ -80,6 +80,7 @@ class Agent:
             publish=self.board.install,
             problems=self.board.problems,
             limits=Limits(memory=psutil.virtual_memory().total * 3 // 4),
+            user=user,
         )
         self._sync = Sync(
             backend=Backend(self._session, address=self._address, clock=clock),

@@ -26,11 +26,12 @@ import structlog
 
 from agent.clock import Clock, rfc3339
 from agent.devserver import managers, packages
-from agent.devserver.install import Confine, Installer, Limits, unconfined
+from agent.devserver.install import Installer, Limits
 from agent.devserver.modules import HIDDEN_LOCK, Modules
 from agent.devserver.packages import Broken, Course, Files, Wanted
 from agent.errand import Errand
 from agent.errors import DiskError
+from agent.isolation import DevUser
 from agent.status import InstallFacts, Problem, Source
 
 P = ParamSpec("P")
@@ -71,9 +72,10 @@ class Dependencies:
         publish: Callable[[InstallFacts], None],
         problems: Callable[[Source, tuple[Problem, ...]], None],
         limits: Limits | None = None,
-        confine: Confine = unconfined,
+        user: DevUser | None = None,
     ) -> None:
-        self._modules = Modules(workspace, state_dir)
+        """`user`: who runs the installers, where that is not the agent's own user."""
+        self._modules = Modules(workspace, state_dir, owner=(user.uid, user.gid) if user else None)
         self._clock = clock
         self._server = server
         self._publish = publish
@@ -88,7 +90,7 @@ class Dependencies:
             clock=clock,
             hear=hear,
             limits=limits or Limits(),
-            confine=confine,
+            user=user,
         )
         server.hold("its packages are being looked at")
 

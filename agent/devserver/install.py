@@ -1,7 +1,7 @@
 """One run of a package manager: started, heard, limited, and gone for certain when its time is over.
 
 Runs in WORKSPACE as a process group of its own, with the dev server's allow-listed environment. It is user code
-(install scripts), so it has limits of time and memory, and whoever hands in `confine` decides under which user it runs.
+(install scripts): it runs as the dev server's user, and has limits of time and memory.
 
 What must not live here: whether to install, and what follows.
 """
@@ -20,23 +20,19 @@ import structlog
 
 from agent.clock import Clock
 from agent.devserver import environment, managers, orphans
+from agent.devserver.confine import confined
 from agent.devserver.managers import Command
 from agent.devserver.packages import Manager
 from agent.devserver.process import Child, Stream, describe, spawn
 from agent.devserver.sample import Sampler
 from agent.errors import AgentError
+from agent.isolation import DevUser
 
 log = structlog.get_logger()
-
-Confine = Callable[[Command], Command]
 
 INSTALL_SECONDS: Final = 600.0  # a template without a cache takes 30 s, and a small shared CPU is ten times slower
 SAMPLE_SECONDS: Final = 1.0
 LINES_KEPT: Final = 200
-
-
-def unconfined(command: Command) -> Command:
-    return command
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +64,16 @@ class Installer:
         clock: Clock,
         hear: Callable[[str], None],
         limits: Limits,
-        confine: Confine,
+        user: DevUser | None,
     ) -> None:
-        """`hear` is told every line that people should see."""
+        """`hear` is told every line that people should see. `user`: as for the dev server."""
         self._workspace = workspace
         self._state_dir = state_dir
         self._environ = environ
         self._clock = clock
         self._hear = hear
         self._limits = limits
-        self._confine = confine
+        self._user = user
 
     async def end_orphan(self) -> None:
         """End what an agent that was killed left running."""
@@ -119,8 +115,13 @@ class Installer:
     def _spawn(self, manager: Manager, command: Command, hear: Callable[[Stream, str], None]) -> Child:
         run = secrets.token_hex(16)
         orphans.write(self._state_dir, orphans.Record(run), orphans.INSTALLER)
-        environ = {**environment.for_child(self._environ, run), **managers.variables(manager)}
-        return spawn(self._confine(command), workspace=self._workspace, environ=environ, run=run, hear=hear)
+        return spawn(
+            confined(command, self._user),
+            workspace=self._workspace,
+            environ={**environment.for_child(self._environ, run, self._user), **managers.variables(manager)},
+            run=run,
+            hear=hear,
+        )
 
     async def _limited(self, child: Child) -> tuple[str | None, int]:
         """Why it had to be ended, and its status."""

@@ -42,7 +42,9 @@ _READ_BYTES = 16 * 1024 * 1024
 
 
 class Modules:
-    def __init__(self, workspace: Path, state_dir: Path) -> None:
+    def __init__(self, workspace: Path, state_dir: Path, *, owner: tuple[int, int] | None = None) -> None:
+        """`owner`: user and group of what is written into the workspace, where those are not the agent's own."""
+        self._owner = owner
         self._workspace = workspace
         self._state_dir = state_dir
         self._old = state_dir / OLD
@@ -184,6 +186,8 @@ class Modules:
                     fresh = self._state_dir / f"{RECORD}.lock"
                     fresh.write_bytes(data)
                     fresh.chmod(0o644)
+                    if self._owner is not None:
+                        os.chown(fresh, *self._owner)
                     fresh.replace(self._workspace / name)
 
     def _inode(self) -> int | None:
