@@ -106,6 +106,8 @@ class Dependencies:
             if wanted is not None and not await self._is_there(wanted, files, managed):
                 self._hold(wanted)
                 await self._install(wanted, prune=True, final=True)
+        except DiskError as error:
+            self._failed(Problem("install", str(error)), manager=None, seconds=None)
         finally:
             self._server.release()
 
@@ -185,7 +187,10 @@ class Dependencies:
             return False
         if not packages.adopted(files, managed, hidden, lambda name, version: modules.version(name) == version):
             return False
-        modules.note(wanted.digest)
+        try:
+            modules.note(wanted.digest)
+        except DiskError as error:  # the next start looks again
+            log.warning("install.record_unwritten", error=str(error))
         return True
 
     async def _install(

@@ -51,6 +51,8 @@ def work(now: Snapshot) -> str | None:
     """What is under way that sleep would break off."""
     if now.sync.progress is not None:
         return "receiving files"
+    if now.install.state == "running":
+        return "installing packages"
     return "compiling" if now.dev_server.compiling else None
 
 

@@ -82,3 +82,31 @@ async def test_an_installer_that_outlived_a_killed_agent_is_ended_and_its_work_d
         status = await running.ready()
         assert sleeping() == []
         assert (status["install"]["state"], status["install"]["runs"]) == ("idle", 1)
+
+
+async def test_a_kill_between_the_halves_of_a_set_is_finished_by_the_next_start_without_the_backend(
+    tmp_path: Path, workspace_of_an_earlier_life: Path, api: PlainBackend, free_port: Callable[[], int]
+) -> None:
+    flag = tmp_path / "flag"
+    flag.touch()
+    path = program(tmp_path / "bin", "npm", NPM.format(flag=flag))
+    place = workspace_of_an_earlier_life
+    async with stack(
+        tmp_path, place, api.url, free_port, DEV_COMMAND=SERVER, PATH=path, POLL_INTERVAL="100ms"
+    ) as running:
+        await running.ready()
+        flag.unlink()
+        await api.put({"index.html": "new", "package.json": manifest({"a": "1", "b": "1"}).decode()})
+        await running.until(lambda status: status["install"]["state"] == "running" and len(sleeping()) == 3)
+        assert (place / "index.html").read_text() == "hello"
+        assert b'"b"' in (place / "package.json").read_bytes()
+        running.agent.child.send_signal(signal.SIGKILL)
+        await running.agent.child.wait()
+
+        flag.touch()
+        api.fault = "500"
+        await running.agent.start()
+        status = await running.until(lambda status: status["install"]["runs"] == 1 and status["dev_server"]["ready_at"])
+        assert (place / "index.html").read_text() == "new"
+        assert (status["install"]["state"], sleeping()) == ("idle", [])
+        api.fault = None
