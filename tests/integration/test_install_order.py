@@ -22,7 +22,8 @@ cat package.json > {log}/package.json
 cat app/page.tsx > {log}/page.tsx
 printf '{{"page": "%s", "wants": "%s", "keep": "%s"}}\\n' "$(cat app/page.tsx)" \\
   "$(tr -d '\\n{{}}" ' < package.json | sed 's/.*dependencies://')" "$(echo "$*" | sed -n 's/.* -- //p')" >> {log}/runs
-mkdir -p node_modules
+mkdir -p node_modules/next
+[ -e {log}/next ] && printf '{{"version": "%s"}}' "$(cat {log}/next)" > node_modules/next/package.json
 while [ -e {log}/wait ]; do sleep 0.02; done
 [ -e {log}/fail ] && {{ echo "npm error nothing works" >&2; exit 1; }}
 [ -e {log}/lock ] && echo "written by npm" > package-lock.json
@@ -260,6 +261,19 @@ async def test_the_dev_server_is_ended_before_what_it_has_loaded_is_replaced(app
         assert app.server.said[-2:] == ["hold", "vacate: next is about to be replaced"]
         noted.clear("wait")
         await app.until(lambda: app.facts.state == "idle")
+
+
+async def test_the_dev_server_is_restarted_where_only_the_lock_file_told_of_another_version(
+    app: App, noted: Noted
+) -> None:
+    (noted.log / "next").write_text("16.4.5")
+    async with app.running(serving):
+        await app.put({**files("one", "next"), "package-lock.json": b"{}"})
+        (noted.log / "next").write_text("16.4.6")
+        await app.put({"package-lock.json": b"[]"})
+        assert app.server.said[-1] == "restart: packages that it has loaded were replaced: next 16.4.5 → 16.4.6"
+        await app.put(files("one", "next", "b"))
+        assert app.server.said[-1] == "release", "nothing of it was replaced"
 
 
 async def test_a_lock_file_stays_the_backends(app: App, noted: Noted) -> None:
