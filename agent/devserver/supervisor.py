@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import aiohttp
@@ -251,8 +252,8 @@ class Supervisor:
 
     def _tell(self) -> None:
         care = self._mender.care
-        now = facts(self._state, self._times, self._compile, self._sample, care)
         own = problems(self._state, care, synced=self._synced and self._held is None)
+        now = facts(self._state, self._times, self._compile, self._sample, care)
         told = (now, own, self._compile.errors)
         if told == self._published:
             return
@@ -279,10 +280,9 @@ class Supervisor:
                     self._launching.cancel()
                 if self._child is None:
                     self._post(LaunchFailed("the launch was abandoned", self._clock.chance()))
-            case Effect.TERMINATE | Effect.KILL if self._child is not None:
-                (self._child.terminate if effect is Effect.TERMINATE else self._child.kill)()
             case Effect.TERMINATE | Effect.KILL:
-                pass  # it went by itself in the meantime
+                if self._child is not None:  # it may have gone by itself in the meantime
+                    (self._child.terminate if effect is Effect.TERMINATE else self._child.kill)()
 
     def _missing(self) -> str | None:
         return self._held or rules.missing(self._command, str(self._workspace), self._exists)
@@ -297,7 +297,7 @@ class Supervisor:
             return
         run = secrets.token_hex(16)
         try:
-            user = self._user.uid if self._user else None
+            user = None if self._user is None else self._user.uid
             await self._mender.before_start(await orphans.clear(self._state_dir, self._port, user))
             orphans.write(self._state_dir, orphans.Record(run))
             child = spawn(
@@ -375,11 +375,9 @@ class Supervisor:
 
     async def _measure(self, child: Child) -> None:
         sampler = Sampler(child.pid)
-        count = 0
-        while True:
-            self._sample = await self._take(sampler, with_pss=count % PSS_EVERY == 1)  # not of a newborn
+        for number in count():
+            self._sample = await self._take(sampler, with_pss=number % PSS_EVERY == 1)  # not of a newborn
             self._tell()
-            count += 1
             await _pause(SAMPLE_EVERY, self._measure_now)
 
     async def _take(self, sampler: Sampler, *, with_pss: bool) -> Sample:
