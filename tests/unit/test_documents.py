@@ -72,7 +72,7 @@ def test_each_set_of_pinned_packages_holds_the_smaller_one() -> None:
 
 
 def test_no_lock_file_names_a_registry() -> None:
-    locks = [ROOT / "runtime/next-template/package-lock.json", *(ROOT / "requirements").glob("*.txt")]
+    locks = [*(ROOT / "runtime").glob("*/package-lock.json"), *(ROOT / "requirements").glob("*.txt")]
     for lock in locks:
         assert "resolved" not in lock.read_text("utf-8")
         assert "--index-url" not in lock.read_text("utf-8")
