@@ -169,10 +169,10 @@ def _entry(path: str, content: str | bytes) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def backend(folder: Path, port: int) -> AsyncIterator[Backend]:
-    """A running control plane with one empty app, APP, whose key is KEY."""
+async def backend(folder: Path, port: int, *arguments: str) -> AsyncIterator[Backend]:
+    """A running control plane with one empty app, APP, whose key is KEY. `arguments` are further ones of its own."""
     process = Process(
-        *("control", "serve", "--db", str(folder / "control.db"), "--port", str(port), "--app", APP),
+        *("control", "serve", "--db", str(folder / "control.db"), "--port", str(port), "--app", APP, *arguments),
         log=folder / "control.log",
         environ={"API_KEY": KEY},
     )
