@@ -17,6 +17,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "boot": boot.boot,
     "cache": boot.cache,
     "edits": live.edits,
+    "package": live.package,
     "term": ends.term,
     "int": ends.interrupt,
     "again": boot.again,

@@ -13,7 +13,7 @@ WITHOUT_CACHE = ("--entrypoint", "sh", "--", "-c", "rm -rf /workspace/.next && e
 
 
 async def boot(world: World) -> str:
-    """A new machine shows the waking page, then the app's first page with all of its scripts"""
+    """A new machine shows the waking page, then the app's first page, whole and run by the user `preview`"""
     async with world.machine() as machine:
         waking = await _waking(machine)
         first = await machine.until_page("the first page")
@@ -26,7 +26,10 @@ async def boot(world: World) -> str:
                 raise Wrong(f"{script} answered {status}")
         if count < 3:
             raise Wrong(f"the page names {count} scripts and styles of its own: {html[:300]}")
-        return f"waking page {waking:.1f} s, first page {first:.1f} s, {count} scripts and styles"
+        user = (await machine.status())["isolation"]["user"]
+        if user != "preview":
+            raise Wrong(f"the dev server runs as {user or 'root'}")
+        return f"waking page {waking:.1f} s, first page {first:.1f} s, {count} scripts and styles, run by {user}"
 
 
 async def cache(world: World) -> str:
@@ -44,7 +47,7 @@ async def cache(world: World) -> str:
 
 
 async def again(world: World) -> str:
-    """A machine that is started again with its disk shows its page soon, and downloads nothing"""
+    """A machine that is started again with the disk that it had shows its page soon"""
     async with world.machine() as machine:
         first = await machine.until_page("the first page")
         await machine.signal("TERM")

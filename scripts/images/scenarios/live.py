@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 
+from scripts.images.engine import ROOT
 from scripts.images.scenarios.place import World, Wrong, page
 
 EDITS = 20
+ADDED, VERSION = "clsx", "2.1.1"  # of one file, and without packages of its own
+USES = f"""\
+import {{ clsx }} from "{ADDED}";
+export default function Page() {{ return <p>{{clsx("a package", false, "was added")}}</p>; }}
+"""
 
 
 async def edits(world: World) -> str:
@@ -35,3 +42,21 @@ async def read_only(world: World) -> str:
         if refused.count("Read-only file system") != 3:
             raise Wrong(f"its root can be written to: {refused!r}")
         return f"first page {first:.1f} s, edits and a new page"
+
+
+async def package(world: World) -> str:
+    """A package is added to package.json together with the page that uses it, and the page is shown"""
+    project = json.loads((ROOT / "runtime/next-template/package.json").read_text("utf-8"))
+    project["dependencies"][ADDED] = VERSION
+    async with world.machine() as machine:
+        await machine.until_page("the first page")
+        if "install" not in await machine.status():
+            return "left out: this agent installs nothing"
+        begun = time.monotonic()
+        await world.backend.put({"package.json": json.dumps(project, indent=2), "app/page.tsx": USES})
+        await machine.until_page("a package was added")
+        took = time.monotonic() - begun
+        owner = await machine.exec("stat", "--format", "%U", f"/workspace/node_modules/{ADDED}/package.json")
+        if owner != "preview":
+            raise Wrong(f"what was installed belongs to {owner}")
+        return f"{ADDED} {VERSION} after {took:.1f} s, installed by {owner}"
