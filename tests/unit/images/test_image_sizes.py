@@ -92,6 +92,19 @@ def test_a_layer_that_stands_in_the_image_twice_is_a_link_and_counts_twice() -> 
     assert [layer.size for layer in layers] == [len(ROOT_LAYER)] * 2
 
 
+def test_layers_that_are_packed_already_and_have_no_ending_are_read_too() -> None:
+    packed = gzip.compress(ROOT_LAYER)
+    (layer,) = sizes.read(
+        archive(
+            ("oci-layout", b'{"imageLayoutVersion": "1.0.0"}'),
+            ("blobs/sha256/aa", packed),
+            ("blobs/sha256/bb", config(HISTORY[:1])),
+            ("manifest.json", manifest("blobs/sha256/aa", config="blobs/sha256/bb")),
+        )
+    )
+    assert (layer.size, layer.compressed) == (len(ROOT_LAYER), len(packed))
+
+
 def test_an_archive_whose_history_does_not_fit_its_layers_is_refused() -> None:
     with pytest.raises(ValueError, match="longer"):
         sizes.read(
