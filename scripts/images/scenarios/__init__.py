@@ -28,6 +28,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "memory": limits.out_of_memory,
     "disk": limits.full_disk,
     "check": inside.check,
+    "attacks": inside.attacks,
 }
 
 
