@@ -21,6 +21,17 @@ threads. A fork without end stops here, with the process table and most of the m
 """
 
 
+def end_all(user: DevUser | None) -> tuple[str, ...] | None:
+    """The command that ends every process of the user at one moment, as only the kernel can; None without a split.
+
+    It becomes that user for it, and so could not end anybody else's. Without limits, since at them nothing starts.
+    """
+    if user is None:
+        return None
+    identity = (f"--reuid={user.uid}", f"--regid={user.gid}", "--clear-groups", "--no-new-privs")
+    return (user.tools.setpriv, *identity, "--", "/bin/sh", "-c", "kill -KILL -1")
+
+
 def confined(command: tuple[str, ...], user: DevUser | None) -> tuple[str, ...]:
     """`command` as it is to be executed; unchanged where there is no split."""
     if user is None:

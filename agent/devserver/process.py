@@ -37,6 +37,7 @@ LAST_WORDS = 12  # lines
 KILL_SECONDS = 0.5
 SWEEPS = 50
 SWEEP_SECONDS = 0.01
+SWEEPS_BEFORE_ALL = 3
 
 
 class SpawnFailed(AgentError):
@@ -48,11 +49,18 @@ class SpawnFailed(AgentError):
 class Child:
     """A running command. Only for the loop's own thread."""
 
-    def __init__(self, process: subprocess.Popen[bytes], run: str, outputs: tuple[_Output, ...]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        run: str,
+        outputs: tuple[_Output, ...],
+        end_all: tuple[str, ...] | None,
+    ) -> None:
         self.pid = process.pid
         self.run = run
         self._process = process
         self._outputs = outputs
+        self._end_all = end_all
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._pidfd: int | None = os.pidfd_open(process.pid)
@@ -76,8 +84,8 @@ class Child:
         """
         await self._ended.wait()
         self.kill()
-        for _ in range(SWEEPS):
-            if not self._sweep():
+        for turn in range(SWEEPS):
+            if not self._sweep(turn):
                 break
             await asyncio.sleep(SWEEP_SECONDS)
         return self._close()
@@ -88,8 +96,8 @@ class Child:
             return
         self.kill()
         select.select([self._pidfd], [], [], KILL_SECONDS)
-        for _ in range(SWEEPS):
-            if not self._sweep():
+        for turn in range(SWEEPS):
+            if not self._sweep(turn):
                 break
             select.select([], [], [], SWEEP_SECONDS)
         self._close()
@@ -102,8 +110,14 @@ class Child:
             self._loop.remove_reader(self._pidfd)
         self._ended.set()
 
-    def _sweep(self) -> bool:
-        """Kill every member but the leader; True when there was one to kill."""
+    def _sweep(self, turn: int) -> bool:
+        """Kill every member but the leader; True when there was one to kill.
+
+        What forks and leaves faster than it is found is ended by the kernel in one go, where it has a user of its own.
+        """
+        if turn >= SWEEPS_BEFORE_ALL and self._end_all is not None:
+            with suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(self._end_all, timeout=KILL_SECONDS, check=False)  # noqa: S603 - confine's own words
         killed = False
         for member in {*census.of_session(self.pid), *census.marked(self.run)}:
             if member.pid == self.pid:
@@ -173,8 +187,19 @@ class _Output:
             self._hear(self._stream, line)
 
 
-def spawn(command: tuple[str, ...], *, workspace: Path, environ: Mapping[str, str], run: str, hear: Hear) -> Child:
-    """Start `command` in a session of its own. Raises SpawnFailed."""
+def spawn(
+    command: tuple[str, ...],
+    *,
+    workspace: Path,
+    environ: Mapping[str, str],
+    run: str,
+    hear: Hear,
+    end_all: tuple[str, ...] | None = None,
+) -> Child:
+    """Start `command` in a session of its own. Raises SpawnFailed.
+
+    `end_all` is the last resort: a command that ends whatever runs as the user that `command` runs as.
+    """
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     try:
@@ -196,7 +221,7 @@ def spawn(command: tuple[str, ...], *, workspace: Path, environ: Mapping[str, st
     finally:
         os.close(out_write)
         os.close(err_write)
-    return Child(process, run, (_Output("stdout", out_read, hear), _Output("stderr", err_read, hear)))
+    return Child(process, run, (_Output("stdout", out_read, hear), _Output("stderr", err_read, hear)), end_all)
 
 
 def describe(status: int) -> str:

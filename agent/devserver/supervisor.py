@@ -25,11 +25,12 @@ import structlog
 
 from agent.clock import Clock, rfc3339
 from agent.devserver import environment, frames, hmr, lifecycle, orphans, probe, rules
-from agent.devserver.confine import confined
+from agent.devserver.confine import confined, end_all
 from agent.devserver.facts import Sample, Times, facts, problems
 from agent.devserver.frames import Compile
 from agent.devserver.logs import Allowance, LogTail
 from agent.devserver.mender import Glance, Mender
+from agent.devserver.pause import pause
 from agent.devserver.process import Child, Stream, describe, spawn
 from agent.devserver.repair import Verdict
 from agent.devserver.sample import Sampler
@@ -306,6 +307,7 @@ class Supervisor:
                 environ=environment.for_child(self._environ, run, self._user),
                 run=run,
                 hear=self._hear,
+                end_all=end_all(self._user),
             )
         except AgentError as error:
             self._post(LaunchFailed(str(error), self._clock.chance(), self._mender.did_not_start(error)))
@@ -371,14 +373,14 @@ class Supervisor:
             else:
                 sample = await self._take(sampler, with_pss=False)
                 self._post(Silent(busy=self._compile.compiling or sample.cpu >= BUSY_CORES))
-            await _pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
+            await pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
 
     async def _measure(self, child: Child) -> None:
         sampler = Sampler(child.pid)
         for number in count():
             self._sample = await self._take(sampler, with_pss=number % PSS_EVERY == 1)  # not of a newborn
             self._tell()
-            await _pause(SAMPLE_EVERY, self._measure_now)
+            await pause(SAMPLE_EVERY, self._measure_now)
 
     async def _take(self, sampler: Sampler, *, with_pss: bool) -> Sample:
         return await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=with_pss)
@@ -391,10 +393,3 @@ class Supervisor:
     def _read_frame(self, frame: str) -> None:
         self._compile = frames.read(frame, self._compile, self._exists, str(self._workspace))
         self._tell()
-
-
-async def _pause(seconds: float, cut_short: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await cut_short.wait()
-    cut_short.clear()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.devserver.confine import confined
+from agent.devserver.confine import confined, end_all
 from agent.devserver.environment import for_child
 from agent.isolation import DevUser, Tools
 
@@ -31,6 +31,15 @@ def test_no_program_of_the_chain_is_looked_up_on_the_path() -> None:
     chain = confined(("node",), USER)
     starts = [0, *(place + 1 for place, word in enumerate(chain) if word == "--")]
     assert all(chain[place].startswith("/") for place in starts if chain[place] != "node")
+
+
+def test_the_last_resort_ends_the_users_processes_and_could_end_no_others() -> None:
+    assert end_all(None) is None
+    command = end_all(USER)
+    assert command is not None
+    assert command[0] == "/b/setpriv"
+    assert "--reuid=1000" in command
+    assert command[-1] == "kill -KILL -1"
 
 
 def test_home_and_scratch_folder_are_the_users_own() -> None:
