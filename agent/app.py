@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 import structlog
 
 from agent import __version__, api, isolation
@@ -23,6 +22,7 @@ from agent.clock import Clock, rfc3339
 from agent.config import Settings
 from agent.devserver.dependencies import Dependencies
 from agent.devserver.install import Limits
+from agent.devserver.meter import Meter
 from agent.devserver.supervisor import Supervisor
 from agent.errors import ConfigError, MachineError, Occupied
 from agent.gateway.server import Gateway
@@ -79,7 +79,7 @@ class Agent:
             hear=self._dev_server.logs.add,
             publish=self.board.install,
             problems=self.board.problems,
-            limits=Limits(memory=psutil.virtual_memory().total * 3 // 4),
+            limits=Limits(memory=_most_of_memory(environ)),
             user=user,
         )
         self._sync = Sync(
@@ -98,6 +98,7 @@ class Agent:
             problems=lambda problems: self.board.problems("sync", problems),
             on_applied=self._applied,
             packages=self._dependencies,
+            on_full=self._dev_server.free_space,
         )
         self._gateway = Gateway(
             board=self.board,
@@ -228,6 +229,12 @@ class Agent:
 
     def _address(self, tail: str) -> str:
         return api.app_path(self._settings.api_url, self._settings.app_id, tail)
+
+
+def _most_of_memory(environ: Mapping[str, str]) -> int | None:
+    """What an installation may take: more, and the kernel would have to choose whom to end."""
+    memory = Meter(vm_megabytes=environ.get("FLY_VM_MEMORY_MB")).read()
+    return None if memory is None else memory.limit * 3 // 4
 
 
 @contextmanager

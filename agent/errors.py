@@ -106,7 +106,13 @@ class MachineError(AgentError):
 
 
 class DiskError(AgentError):
-    """The workspace or the state folder refused a write. `str()` names the path and the system's reason."""
+    """The workspace or the state folder refused a write. `str()` names the path and the system's reason. `full`: there
+    was no room, so that it may help to make some.
+    """
 
     code = "disk"
     retryable = True
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full

@@ -102,9 +102,9 @@ class Mender:
         self._stirred_at = self._clock.monotonic()
 
     def free_space(self, why: str) -> bool:
-        """Have the caches removed, for whoever could not write. False: that was done not long ago."""
+        """Have the caches removed, for whoever could not write. False: there are none, or it was done just now."""
         plan = repair.asked_for_space(why)
-        if not self._history.allows(plan, self._clock.monotonic()):
+        if not caches.is_warm(self._workspace) or not self._history.allows(plan, self._clock.monotonic()):
             return False
         self._begin(plan)
         self._ask(plan.why)

@@ -147,7 +147,7 @@ class Supervisor:
         self._mender.stirred()
 
     def free_space(self, why: str) -> bool:
-        """Have the caches removed, since something could not be written; False: that was done not long ago."""
+        """Have the caches removed, since something could not be written; False: that helps nobody now."""
         return self._mender.free_space(why)
 
     def hold(self, why: str) -> None:

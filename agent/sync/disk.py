@@ -281,7 +281,9 @@ class Disk:
         try:
             yield
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT} and self._stage is not None:
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            if full and self._stage is not None:
                 with suppress(OSError):
                     self._stage.clear()
-            raise DiskError(f"STATE_DIR ({self._state_dir}) refused a write: {error.strerror or error}") from error
+            message = f"STATE_DIR ({self._state_dir}) refused a write: {error.strerror or error}"
+            raise DiskError(message, full=full) from error

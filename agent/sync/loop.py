@@ -57,13 +57,16 @@ class Sync:
         problems: Callable[[tuple[Problem, ...]], None],
         on_applied: Callable[[Applied], None],
         packages: Packages | None = None,
+        on_full: Callable[[str], object] = lambda _: None,
     ) -> None:
+        """`on_full` is told of each try that found no room on the disk, with the error's words."""
         self._backend = backend
         self._disk = disk
         self._timing = timing
         self._clock = clock
         self._on_applied = on_applied
         self._packages = packages or NoPackages()
+        self._on_full = on_full
         self._thread = DiskThread()
         self._ledger = Ledger(clock, publish, problems)
         self._pace = Pace()
@@ -281,6 +284,8 @@ class Sync:
         told = error.retry_after if isinstance(error, BackendError) else None
         pause = self._pace.pause(told=told, chance=self._clock.chance())
         self._ledger.failed(error, tries=self._pace.tries, pause=pause)
+        if isinstance(error, DiskError) and error.full:
+            self._on_full(str(error))
         return pause
 
     async def _patiently(self, awaited: Awaitable[T]) -> T | None:

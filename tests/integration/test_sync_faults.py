@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ import pytest
 
 from agent.clock import Clock
 from agent.sync.loop import Timing
+from agent.sync.stage import Stage
 from tests.peers.backend_client import EAGER, Client, Place, syncing
 from tests.peers.backend_faulty import (
     Fault,
@@ -376,3 +379,18 @@ async def test_a_delta_and_a_whole_set_of_the_same_body_are_told_apart(place: Pl
         delta = answers(body, status=226, IM="files-delta", Delta_Base='"set-1"', ETag='"x"')
         backend.script.extend([delta, answers(body, ETag='"x"')])
         await client.until(lambda c: c.place.files() == {PAGE: b"2"})
+
+
+async def test_a_full_disk_is_told_to_who_may_make_room(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    backend = FaultyBackend()
+    backend.put(FIRST)
+    with monkeypatch.context() as broken:
+        broken.setattr(Stage, "admit", full)
+        async with serving(backend), syncing(place, backend) as client:
+            await client.failed()
+            assert "No space left on device" in client.full[0]
+            broken.undo()
+            await client.until_on_disk()

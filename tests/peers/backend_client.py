@@ -84,6 +84,7 @@ class Client:
         self.history: list[SyncFacts] = []
         self.problems: tuple[Problem, ...] = ()
         self.applied: list[Applied] = []
+        self.full: list[str] = []
         self._told = asyncio.Event()
         self._backend = backend
         self._timing = timing
@@ -100,6 +101,7 @@ class Client:
             problems=self._set_problems,
             on_applied=self._on_applied,
             packages=packages,
+            on_full=self.full.append,
         )
 
     async def until(self, fact: Callable[[Client], object]) -> None:
