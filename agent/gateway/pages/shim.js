@@ -228,7 +228,7 @@
     try {
       const state = JSON.parse(sessionStorage.getItem(loaded));
       const [visit] = performance.getEntriesByType("navigation");
-      if (state && (!state.again || visit.type === "reload")) return state;
+      if (state && (!state.again || (visit && visit.type === "reload"))) return state;
       drop();
     } catch {
       // There is no storage.
