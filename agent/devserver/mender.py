@@ -34,6 +34,8 @@ from agent.errors import AgentError, DiskError, Occupied
 log = structlog.get_logger()
 
 LOOK_EVERY = 5.0
+YOUNG_SECONDS = 10.0
+"""The first compilation takes memory faster than anything later, and a process may be moved to its group only now."""
 LOOK_OFTEN = 1.0
 TIGHT = 0.75
 """The share of the memory from which on it is looked at often."""
@@ -163,7 +165,7 @@ class Mender:
 
     async def watch(self, pid: int, session: aiohttp.ClientSession, glance: Callable[[], Glance]) -> None:
         """Until the process is asked to end, by us or by a cancellation."""
-        vigil = Vigil()
+        vigil, begun = Vigil(), self._clock.monotonic()
         while True:
             read = await asyncio.to_thread(self._meter.read, pid)
             self._disk = await asyncio.to_thread(caches.fullest, self._workspace)
@@ -179,8 +181,9 @@ class Mender:
                 self._complaints = complaints
                 self._changed()  # mere numbers go along with the next news
             tight = look.memory is not None and look.memory.share >= TIGHT
+            young = now - begun < YOUNG_SECONDS
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_OFTEN if tight else LOOK_EVERY):
+                async with asyncio.timeout(LOOK_OFTEN if tight or young else LOOK_EVERY):
                     await self._look_now.wait()
             self._look_now.clear()
 

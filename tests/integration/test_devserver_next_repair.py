@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -77,10 +78,13 @@ async def flushed(folder: Path) -> None:
         index = any(path.name == "CURRENT" for path in files) and any(path.suffix == ".meta" for path in files)
         return sum(path.stat().st_size for path in files) if index else 0
 
-    async with asyncio.timeout(30):
-        while True:
+    page = folder / "app" / "page.tsx"
+    async with asyncio.timeout(60):
+        for edit in count():
             if await asyncio.to_thread(size) >= FLUSHED:
                 return
+            if edit % 30 == 29:  # left alone after a single page, Turbopack may never write anything
+                page.write_text(f"{PAGE}// {edit}\n")
             await asyncio.sleep(0.2)
 
 
