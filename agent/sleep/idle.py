@@ -79,11 +79,11 @@ def heard(idle: Idle, sign: Sign) -> Idle:
     return idle if known is not None and sign.at < known.at else replace(idle, unattended=sign)
 
 
-def seen(idle: Idle, now: float) -> Idle:
-    """The app was ready for the first time: from here on the clock runs."""
+def seen(idle: Idle, at: float) -> Idle:
+    """The app was ready for the first time: from there on the clock runs."""
     if not idle.waiting:
         return idle
-    return replace(heard(idle, Sign("start", "", now)), waiting=False)
+    return replace(heard(idle, Sign("start", "", at)), waiting=False)
 
 
 def resumed(idle: Idle, now: float) -> Idle:

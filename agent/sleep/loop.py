@@ -87,7 +87,7 @@ class Sleep:
 
     def editor(self, moment: str) -> None:
         """The backend says when the editor was used last, in RFC 3339. Its clock may be ahead of ours."""
-        age = self._clock.wall() - datetime.fromisoformat(moment.upper()).timestamp()
+        age = self._clock.wall() - _wall(moment)
         self._sign(Sign("editor", "", self._clock.monotonic() - max(0.0, age)))
 
     def resumed(self) -> None:
@@ -175,9 +175,10 @@ class Sleep:
     def _look(self) -> None:
         """Bring the clock up to date and publish it."""
         now = self._clock.monotonic()
-        if self._idle.waiting and self._board.snapshot.dev_server.ready_at is not None:
-            self._idle = seen(self._idle, now)
         since_boot = self._clock.wall() - now
+        ready_at = self._board.snapshot.dev_server.ready_at
+        if self._idle.waiting and ready_at is not None:
+            self._idle = seen(self._idle, min(now, _wall(ready_at) - since_boot))
         self._board.idle(facts(self._idle, mode=self._mode, pages=self._doors.pages, since_boot=since_boot))
 
     def _left(self) -> float:
@@ -206,3 +207,8 @@ class Sleep:
             return False
         self._news.clear()
         return True
+
+
+def _wall(moment: str) -> float:
+    """Seconds since 1970 of an RFC 3339 time."""
+    return datetime.fromisoformat(moment.upper()).timestamp()
