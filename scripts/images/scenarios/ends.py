@@ -35,8 +35,6 @@ async def sleep(world: World) -> str:
     """When nobody looks it sleeps with status 0; started as Fly does it, from the image, it is there again"""
     async with world.machine(IDLE_TIMEOUT="8s") as machine:
         await machine.until_page("the first page")
-        if (await machine.status())["idle"]["mode"] == "off":
-            return "left out: this agent does not sleep by itself"
         begun = time.monotonic()
         if (status := await machine.exited(120)) != 0:
             raise Wrong(f"it ended with {status}")

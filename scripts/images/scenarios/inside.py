@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from scripts.images.scenarios.place import World, Wrong
 
+# A machine's root may do everything; a container's may not even see which files an agent has open that hides them.
+ROOT_ON_FLY = ("--cap-add", "SYS_PTRACE")
 CHECK = "python3 -m agent check || true"  # its lines say more than its exit status
 
 
@@ -19,12 +21,11 @@ async def check(world: World) -> str:
 
 async def attacks(world: World) -> str:
     """The same check attacks an agent that runs, as the app's own code could, and nothing goes through"""
-    async with world.machine() as machine:
+    async with world.machine(*ROOT_ON_FLY) as machine:
         await machine.until_page("the first page")
-        lines = (await machine.exec("sh", "-c", CHECK)).splitlines()
-        if not any("attacks" in line.split()[1:2] for line in lines):
-            return "left out: this agent's check attacks nothing"
-        bad = [line for line in lines if line.startswith("FAIL")]
-        if bad:
-            raise Wrong("\n".join(bad))
-        return f"{len(lines)} lines, none of them a failure"
+        said = (await machine.exec("sh", "-c", CHECK)).splitlines()
+        bad = [line for line in said if line.startswith("FAIL")]
+        begun = [line.partition("attacks: ")[2] for line in said if " attacks: " in line]
+        if bad or not begun or "the agent that runs" not in begun[0]:
+            raise Wrong("\n".join(bad) or f"what was attacked: {begun}")
+        return f"{len(said)} lines, none of them a failure; {begun[0]}"
