@@ -100,7 +100,7 @@ class Dependencies:
     async def settle(self, managed: AbstractSet[str]) -> None:
         try:
             await self._installer.end_orphan()
-            await self._call(self._modules.put_back)
+            await self._call(self._modules.recover)
             files = await self._read(managed)
             wanted = self._wanted(files, managed)
             if wanted is not None and not await self._is_there(wanted, files, managed):
@@ -208,10 +208,12 @@ class Dependencies:
         keep = keep if managers.can_keep(manager) else ()
         own_files = manager != "pnpm" and wanted.own_scripts
         try:
-            await self._call(self._modules.begin, pnpm=manager == "pnpm", own_files=own_files, prune=prune)
+            locks = await self._call(self._modules.locks)
+            await self._call(
+                self._modules.begin, pnpm=manager == "pnpm", own_files=own_files, prune=prune and manager == "npm"
+            )
             if manager == "bun":  # it takes away what its lock file had, and the backend's may never have had it
                 await self._call(self._modules.drop, gone)
-            locks = await self._call(self._modules.locks)
             ended = await self._installer.run(manager, managers.command(manager, keep), self._progress)
             if ended.why is not None and keep and not ended.cut_short:
                 # What goes may be what forbids what comes. Then it goes first, and an import of it may show an error.

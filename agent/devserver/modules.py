@@ -4,6 +4,7 @@ In STATE_DIR are
   packages.json    the digest (packages.py) that node_modules stands for, written after an installation succeeded;
   packages.begun   from the first change of an installation to its end; one that is found was left by a kill, and
                    everything in node_modules that is younger may be half written;
+  packages.lent    while package-lock.json in the workspace is npm's own record, lent as a lock file;
   packages.old     the tree of another layout, while a new one is made; put back when that fails;
   packages.trash   one that is not needed any more, on its way out.
 
@@ -24,13 +25,14 @@ from typing import Final
 import orjson
 import structlog
 
-from agent.devserver.packages import LOCKS, Files
+from agent.devserver.packages import LOCKS, NPM_LOCKS, Files
 from agent.errors import DiskError
 
 log = structlog.get_logger()
 
 RECORD: Final = "packages.json"
 BEGUN: Final = "packages.begun"
+LENT: Final = "packages.lent"
 OLD: Final = "packages.old"
 TRASH: Final = "packages.trash"
 MODULES: Final = "node_modules"
@@ -120,8 +122,7 @@ class Modules:
 
         `pnpm`: which layout comes; a tree of the other one is moved away. `own_files`: files that have another name
         outside (scripts/dev links the template's packages) get bytes of their own, because scripts may write into them.
-        `prune`: there may be packages that nobody asks for any more. Without a lock file npm leaves those, unless it
-        has to find out by itself what is there.
+        `prune`: npm is to take away what nobody asks for any more, which it does not without a lock file.
         """
         with self._errors():
             self.put_back()
@@ -135,8 +136,8 @@ class Modules:
                 (self._workspace / MODULES).rename(self._old)
             if own_files:
                 self._own_files()
-            if prune:
-                self._forget_record()
+            if prune and not any(os.path.lexists(self._workspace / lock) for lock in NPM_LOCKS):
+                self._lend_lock()
 
     def drop(self, names: Iterable[str]) -> None:
         """Take these packages away."""
@@ -161,6 +162,14 @@ class Modules:
             self.put_back()
             (self._state_dir / BEGUN).unlink(missing_ok=True)
 
+    def recover(self) -> None:
+        """After a kill: have back what an installation had moved away, and away what it had lent."""
+        with self._errors():
+            if os.path.lexists(self._state_dir / LENT):
+                (self._workspace / NPM_LOCKS[0]).unlink(missing_ok=True)
+                (self._state_dir / LENT).unlink()
+        self.put_back()
+
     def put_back(self) -> None:
         """Give up what was made in place of a tree of the other layout, where there is such."""
         with self._errors():
@@ -183,12 +192,16 @@ class Modules:
                 if data is None:
                     (self._workspace / name).unlink(missing_ok=True)
                 else:
-                    fresh = self._state_dir / f"{RECORD}.lock"
-                    fresh.write_bytes(data)
-                    fresh.chmod(0o644)
-                    if self._owner is not None:
-                        os.chown(fresh, *self._owner)
-                    fresh.replace(self._workspace / name)
+                    self._put(name, data)
+            (self._state_dir / LENT).unlink(missing_ok=True)
+
+    def _put(self, name: str, data: bytes) -> None:
+        fresh = self._state_dir / f"{RECORD}.lock"
+        fresh.write_bytes(data)
+        fresh.chmod(0o644)
+        if self._owner is not None:
+            os.chown(fresh, *self._owner)
+        fresh.replace(self._workspace / name)
 
     def _inode(self) -> int | None:
         try:
@@ -207,13 +220,14 @@ class Modules:
             dropped = _drop_younger(os.open(self._workspace / MODULES, _FOLDER), than)
             log.warning("packages.mended", dropped=dropped)
 
-    def _forget_record(self) -> None:
-        with suppress(OSError):  # there is none, or no tree
-            folder = os.open(self._workspace / MODULES, _FOLDER)
-            try:
-                os.unlink(HIDDEN_LOCK.rpartition("/")[2], dir_fd=folder)
-            finally:
-                os.close(folder)
+    def _lend_lock(self) -> None:
+        """Give npm its own record of what is there as the lock file. (Without the record it would find out by itself
+        what is extraneous, and write every package anew that no lock file names: each would be missing for a while.)
+        """
+        record = self.read(HIDDEN_LOCK)
+        if record is not None:
+            (self._state_dir / LENT).touch()
+            self._put(NPM_LOCKS[0], record)
 
     def _own_files(self) -> None:
         if not self.exist:

@@ -38,10 +38,12 @@ async def test_packages_come_change_and_go(app: App, shelf: Path) -> None:
         assert app.installed() == {"a": "1.0.0"}
         await app.put({"package.json": manifest({"a": two, "b": b})})
         assert app.installed() == {"a": "2.0.0", "b": "1.0.0"}
+        stays = (app.modules / "b").stat().st_ino
         await app.put({"package.json": manifest({"b": b})})
         assert app.installed() == {"b": "1.0.0"}
+        assert (app.modules / "b").stat().st_ino == stays, "what stays is never missing, not for a moment"
     assert sorted(path.name for path in app.place.workspace.iterdir()) == ["node_modules", "package.json"]
-    assert not (app.place.state / "packages.begun").exists()
+    assert [path.name for path in app.place.state.glob("packages*")] == ["packages.json"]
 
 
 async def test_a_tree_that_somebody_else_made_is_taken_as_it_is(app: App, shelf: Path) -> None:

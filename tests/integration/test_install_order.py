@@ -285,6 +285,23 @@ async def test_a_lock_file_stays_the_backends(app: App, noted: Noted) -> None:
         assert not (app.place.workspace / "package-lock.json").exists()
 
 
+async def test_what_was_lent_to_npm_as_a_lock_file_is_no_lock_file_after_a_kill(tmp_path: Path, noted: Noted) -> None:
+    app = another(tmp_path, noted)
+    async with app.running(serving):
+        await app.put(files("one", "a", "b"))
+        (app.modules / ".package-lock.json").write_text("{}")
+        noted.set("wait")
+        app.backend.put(dict(files("two", "a")))
+        await noted.begun(2)
+        assert (app.place.workspace / "package-lock.json").read_text() == "{}"
+    noted.clear("wait")
+
+    await another(tmp_path, noted).dependencies().settle(frozenset({"package.json"}))
+
+    assert len(noted.runs) == 3
+    assert not (app.place.workspace / "package-lock.json").exists()
+
+
 def living_in(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
