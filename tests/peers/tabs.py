@@ -59,5 +59,7 @@ class Watched:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
+        # Next in webpack mode may reload a page once more while its socket is being opened: Chromium's word for that.
+        left = "WebSocket is closed before the connection is established" in message.text
+        if message.type in {"error", "warning"} and not left:
             self.complaints.append(message.text)
