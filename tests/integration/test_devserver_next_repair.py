@@ -118,9 +118,7 @@ async def test_a_lock_that_a_stranger_holds_is_told_with_its_name_until_it_is_fr
     assert (ready.crashes, ready.repairs) == (0, ())
 
 
-async def test_memory_is_given_back_by_nexts_own_restart(
-    run: Run, monkeypatch: pytest.MonkeyPatch, folder: Path
-) -> None:
+async def test_memory_is_given_back_by_nexts_own_restart(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.devserver.repair.NEAR_SECONDS", 0.0)
     monkeypatch.setattr("agent.devserver.repair.QUIET_SECONDS", 1.0)
     monkeypatch.setattr("agent.devserver.repair.HARD", 2.0)
@@ -129,7 +127,6 @@ async def test_memory_is_given_back_by_nexts_own_restart(
     with control_group(2048 * MIB) as group:
         async with run(group) as (board, _):
             await board.state("ready")
-            await flushed(folder)
             pid, before = board.pid, worker(board.pid)
             monkeypatch.setattr("agent.devserver.repair.NEAR", 0.05)
             monkeypatch.setattr("agent.devserver.repair.WORTH", 0.05)
