@@ -241,10 +241,14 @@ def _most_of_memory(environ: Mapping[str, str]) -> int | None:
 def _signals(stop: asyncio.Event, force: Callable[[], None]) -> Iterator[None]:
     """The first SIGTERM or SIGINT asks for the end, the second enforces it."""
     loop = asyncio.get_running_loop()
+    first = True
 
     def asked() -> None:
-        if stop.is_set():
+        # And not whether `stop` is set: what ends by itself, to sleep, was not told anything yet.
+        nonlocal first
+        if not first:
             force()
+        first = False
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

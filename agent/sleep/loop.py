@@ -152,6 +152,7 @@ class Sleep:
             log.warning("sleep.never_quiet", seconds=HAND_OVER_SECONDS)
         if not self._called_back(begun, told):
             return True
+        self._asked = False  # who asked once more meanwhile did so before somebody came
         log.info("sleep.called_off", by=self._idle.last.kind, source=self._idle.last.source)
         return False
 
