@@ -74,6 +74,7 @@ class Sleep:
         self._news = asyncio.Event()
         self._asked = False
         self._was_frozen = False
+        self._editor_used = ""
 
     def heard(self, kind: Kind, source: str, *, attended: bool) -> None:
         """A sign of life, now."""
@@ -86,7 +87,12 @@ class Sleep:
             self.heard("edit", f"{count} file{'s' if count > 1 else ''}", attended=True)
 
     def editor(self, moment: str) -> None:
-        """The backend says when the editor was used last, in RFC 3339. Its clock may be ahead of ours."""
+        """The backend says when the editor was used last, in RFC 3339, and with every answer again. Its clock may be
+        ahead of ours: then each repetition would count as now.
+        """
+        if moment == self._editor_used:
+            return
+        self._editor_used = moment
         age = self._clock.wall() - _wall(moment)
         self._sign(Sign("editor", "", self._clock.monotonic() - max(0.0, age)))
 

@@ -198,6 +198,19 @@ class TestBeingCalledBack:
             here.sleep.now()
             await here.falls_asleep()
 
+    async def test_an_editor_whose_clock_is_ahead_is_not_used_again_by_being_told_of_again(self) -> None:
+        ahead = "2099-01-01T00:00:00Z"
+
+        def tell_again(here: Night) -> None:
+            here.doors.on_farewell = lambda: here.sleep.editor(ahead)
+
+        async with night(after=3_600, prepare=tell_again) as here:
+            await here.until(lambda now: now.idle.reason == "the app became ready")
+            here.sleep.editor(ahead)
+            await here.until(lambda now: now.idle.last_activity == "editor")
+            here.sleep.now()
+            await here.falls_asleep()
+
     async def test_a_set_that_changed_nothing_is_no_edit(self) -> None:
         async with night(after=3_600) as here:
             await here.until(lambda now: now.idle.reason == "the app became ready")
