@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import structlog
 
 from agent.gateway import answers, injection, live, streams
-from agent.gateway.classes import attended, classify, may_keep_awake
+from agent.gateway.classes import Activity, attended, classify, may_keep_awake
 from agent.gateway.front import Front
 from agent.gateway.headers import Way
 from agent.gateway.http1 import NOTHING, BadMessage, RequestHead, parse_request, tokens
@@ -122,7 +122,7 @@ class Connection:
             seen = self._front.board.snapshot
             if isinstance(decision, Forward):
                 try:
-                    return await self._forward(request, exchange)
+                    return await self._forward(request, activity, exchange)
                 except Broken as error:
                     tries += 1
                     if not error.again or tries >= TRIES:
@@ -139,11 +139,12 @@ class Connection:
             decision = decide(request, self._front.board.snapshot)
         return await self._instead(decision, request, head, close=close, since=since)
 
-    async def _forward(self, request: Request, exchange: Exchange) -> bool:
+    async def _forward(self, request: Request, activity: Activity, exchange: Exchange) -> bool:
         front = self._front
         try:
             if not request.upgrade:
-                keep = await forward(exchange, front.upstream)
+                with front.answer(activity):
+                    keep = await forward(exchange, front.upstream)
                 if not keep and exchange.head.body != NOTHING:
                     await self._linger()
                 return keep

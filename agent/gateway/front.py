@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from agent.clock import Clock
-from agent.gateway.classes import Awake
+from agent.gateway.classes import Activity, Awake, may_keep_awake
 from agent.gateway.streams import Logs
 from agent.gateway.upstream import Upstream
 from agent.status import Board
@@ -92,6 +92,8 @@ class Front:
     sockets: int = 0
     pages: OpenPages = field(default_factory=OpenPages)
     leaving: bool = False
+    answering: int = 0
+    """How many requests that may keep the machine awake have not got their whole answer yet."""
     _lasting: set[asyncio.Task[object]] = field(default_factory=set, init=False)
 
     def waited(self, since: float) -> float:
@@ -102,6 +104,16 @@ class Front:
     def parting(self) -> bytes:
         """The reason that a socket is closed with now."""
         return ASLEEP if self.leaving or self.board.snapshot.sleeping else b""
+
+    @contextmanager
+    def answer(self, activity: Activity) -> Iterator[None]:
+        """While one request is answered."""
+        counts = may_keep_awake(activity)
+        self.answering += counts
+        try:
+            yield
+        finally:
+            self.answering -= counts
 
     @contextmanager
     def lasting(self) -> Iterator[None]:

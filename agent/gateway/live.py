@@ -16,7 +16,7 @@ from agent.errors import AgentError
 from agent.gateway import answers, websocket
 from agent.gateway.frames import AWAY, PING, close
 from agent.gateway.front import Front, OpenPage
-from agent.gateway.presence import Hidden, Input, Shown, Unknown, may_speak, page_path, signal
+from agent.gateway.presence import SLEEP, Hidden, Input, Shown, Unknown, may_speak, page_path, signal
 from agent.gateway.routing import Request
 from agent.gateway.sockets import FAREWELL_SECONDS, PING_SECONDS, SILENT_PINGS
 from agent.gateway.websocket import BadFrame, Close, FrameReader, Ping, Text, pong, text
@@ -96,6 +96,8 @@ def _heard(message: bytes, page: OpenPage, path: str, front: Front) -> None:
             front.on_activity("shown", path, attended=True)
         case Hidden():
             page.visible = False
+            if front.board.snapshot.sleeping:  # it was being loaded when the others were told, and nobody sees it
+                page.tell(SLEEP)
         case Input(device):
             # What a page says of a person while nobody can see it is not believed.
             if page.visible:

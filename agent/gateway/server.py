@@ -86,6 +86,11 @@ class Gateway:
         """When something was last sent to the dev server or came from it, by the monotonic clock."""
         return self._began if self._front is None else self._front.upstream.last_exchange
 
+    @property
+    def answering(self) -> int:
+        """How many requests that may keep the machine awake have not got their whole answer yet."""
+        return 0 if self._front is None else self._front.answering
+
     def redial(self) -> None:
         """Forget idle connections to the dev server: after a suspend they may only look alive."""
         if self._front is not None:

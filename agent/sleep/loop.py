@@ -44,6 +44,8 @@ class Doors(Protocol):
     def last_exchange(self) -> float: ...
     @property
     def pages(self) -> tuple[int, int]: ...
+    @property
+    def answering(self) -> int: ...
     async def farewell(self, within: float) -> int: ...
 
 
@@ -132,7 +134,7 @@ class Sleep:
     def _due(self) -> bool:
         if not self._over():
             return False
-        work = self._work(self._board.snapshot)
+        work = self._work(self._board.snapshot) or ("answering a request" if self._doors.answering else None)
         if work is not None:
             self.heard("work", work, attended=False)
         return self._over()

@@ -157,6 +157,42 @@ async def test_a_page_that_stays_is_closed_and_the_gateway_goes_on() -> None:
         await until(lambda: standing.gateway.pages == (1, 0))
 
 
+async def test_a_page_that_was_being_loaded_is_told_when_it_is_there_unless_somebody_sees_it() -> None:
+    async with gateway() as (standing, session):
+        standing.board.sleeping()
+        assert await standing.gateway.farewell(0.1) == 0
+        seen, hidden = await page(standing, session), await page(standing, session)
+        await seen.send_str("visible")
+        await hidden.send_str("hidden")
+        assert await hidden.receive_str(timeout=10) == "sleep"
+        with pytest.raises(TimeoutError):
+            await seen.receive(timeout=0.3)  # for its sake the hand-over is called off
+
+
+async def test_an_answer_counts_until_it_is_whole_and_an_assets_never() -> None:
+    go_on = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(OK[:-1])
+        await go_on.wait()
+        writer.write(OK[-1:])
+
+    async with (
+        scripted_server(script) as dev,
+        standing_gateway(dev.port) as standing,
+        standing.connection() as stream,
+        standing.connection() as asset,
+    ):
+        for raw, path in ((stream, b"/api"), (asset, b"/movie.mp4")):
+            raw.send(b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % path)
+            await raw.head()
+        assert standing.gateway.answering == 1
+        go_on.set()
+        await stream.exactly(2)
+        await until(lambda: standing.gateway.answering == 0)
+
+
 async def _quiet_sockets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await read_head(reader)
     writer.write(SWITCH)

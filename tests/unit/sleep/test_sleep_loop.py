@@ -38,6 +38,7 @@ class Doors:
     clock: Clock
     last_exchange: float = 0.0
     pages: tuple[int, int] = (0, 0)
+    answering: int = 0
     told: int = 0
     on_farewell: Callable[[], None] = lambda: None
 
@@ -151,6 +152,15 @@ class TestFallingAsleep:
             assert here.doors.told == 0
 
             here.work = None
+            await here.falls_asleep()
+
+    async def test_an_answer_under_way_is_not_broken_off(self) -> None:
+        async with night(prepare=lambda here: setattr(here.doors, "answering", 1)) as here:
+            seen = await here.until(lambda now: now.idle.kind == "work")
+            assert seen.idle.reason == "there was work going on (answering a request)"
+            assert here.doors.told == 0
+
+            here.doors.answering = 0
             await here.falls_asleep()
 
     async def test_who_asks_for_sleep_does_not_wait_for_the_quiet_time(self) -> None:
