@@ -95,7 +95,8 @@
     silence();
     store(key(), () => saved());
     const to = location.pathname + location.search + location.hash;
-    location.replace("/__preview/asleep?to=" + encodeURIComponent(to));
+    // With its origin, because the app may have set another one for what its addresses are relative to.
+    location.replace(location.origin + "/__preview/asleep?to=" + encodeURIComponent(to));
   }
 
   // Until the asleep page is there, nothing of the app may dial, ask or stay: Next's own client would reload the page.

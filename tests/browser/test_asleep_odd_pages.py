@@ -1,0 +1,88 @@
+"""Pages of the app that go about things in ways of their own, and sleep all the same; in real Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.test_asleep_page import PAGE, QUIET_SECONDS, asleep, place
+from tests.peers.counting import counting
+from tests.peers.standing_gateway import until
+from tests.peers.tabs import tabs
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+HEAD = "<!doctype html><html><head><title>app</title><link rel=icon href='data:,'>"
+PAGES = {
+    "based elsewhere": HEAD + "<base href='http://elsewhere.invalid/app/'></head><h1>The app</h1></html>",
+    "refreshed by itself": HEAD + "<meta http-equiv=refresh content=1></head><h1>The app</h1></html>",
+    "reloading": HEAD + "<script>setTimeout(() => location.reload(), 150)</script></head><h1>The app</h1></html>",
+    "beacons": HEAD
+    + """<script>
+        const ask = window.fetch, beacon = navigator.sendBeacon.bind(navigator);
+        for (const type of ['pagehide', 'visibilitychange', 'unload', 'freeze']) addEventListener(type, () => {
+          ask('/late?' + type, { method: 'POST', keepalive: true }); beacon('/beacon?' + type, 'x'); });
+        </script></head><h1>The app</h1></html>""",
+    "in a frame": HEAD + "</head><h1>The app</h1><iframe src='/inner'></iframe></html>",
+    "worker": HEAD
+    + """<script>
+        const code = `setInterval(() => fetch("${location.origin}/work"), 100);
+            new WebSocket("ws://${location.host}/ws");`;
+        for (const Kind of [Worker, SharedWorker]) new Kind(URL.createObjectURL(new Blob([code])));
+        </script></head><h1>The app</h1></html>""",
+    "without a head": "<h1>The app</h1><p>text",
+    "a route of its own": """<p>The app</p>
+        <script>setInterval(() => fetch('/poll'), 100); new EventSource('/poll')</script>""",
+    "service worker": HEAD
+    + "<script>navigator.serviceWorker.register('/sw.js')</script></head><h1>The app</h1></html>",
+}
+INNER = HEAD + "<script>setInterval(() => fetch('/poll'), 100)</script></head><p>inside</p></html>"
+
+
+@pytest.mark.parametrize("kind", PAGES)
+async def test_a_page_sleeps_and_asks_for_nothing(kind: str) -> None:
+    async with place(PAGES[kind]) as here, tabs() as window:
+        here.app.pages["/inner"] = INNER
+        page = window.pages[0]
+        await page.goto(here.url + "/shop?a#b")
+        await until(lambda: here.standing.gateway.pages[0] > 0)
+        await window.new_page()
+        await until(lambda: here.standing.gateway.pages[0] == 0)
+        await here.sleep()
+        await asleep(page)
+        port = here.standing.gateway.port
+        await asyncio.sleep(QUIET_SECONDS)  # the machine stays for longer, and what is late finds it
+        await here.standing.gateway.stop()
+        async with counting(port) as came:
+            await asyncio.sleep(QUIET_SECONDS)  # what must not happen has no event
+        assert came == []
+        here.wake()
+        await here.standing.gateway.start(port, "127.0.0.1")
+        await page.bring_to_front()
+        await page.wait_for_url(f"{here.url}/shop?a#b")
+
+
+async def test_a_frozen_tab_wakes_nothing_when_it_is_thawed_unseen() -> None:
+    html = PAGE.replace('fetch("/ping"); location.reload();', "")
+    async with place(html) as here, tabs() as window:
+        page = window.pages[0]
+        await page.goto(here.url + "/shop?a#b")
+        await page.get_by_label("name").fill("Ada")
+        await window.new_page()
+        await until(lambda: here.standing.gateway.pages == (0, 1))
+        devtools = await window.new_cdp_session(page)
+        await devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
+        await here.sleep(0.3)
+        port = here.standing.gateway.port
+        await here.standing.gateway.stop()
+        async with counting(port) as came:
+            await devtools.send("Page.setWebLifecycleState", {"state": "active"})
+            await asyncio.sleep(QUIET_SECONDS)  # what must not happen has no event
+            assert came == []
+        here.wake()
+        await here.standing.gateway.start(port, "127.0.0.1")
+        await page.bring_to_front()
+        await expect(page.get_by_label("name")).to_have_value("Ada", timeout=10_000)
+        assert page.url == f"{here.url}/shop?a#b"
