@@ -31,7 +31,7 @@ PACE_SECONDS = 1.0
 FAREWELL_SECONDS = 2.0
 QUIET_SECONDS = 5.0
 """Turbopack flushes its cache in quiet moments only: measured, 2 s after the last page it had most, 5 s all of it."""
-HAND_OVER_SECONDS = 30.0
+HAND_OVER_SECONDS = 15.0
 """The hand-over's end, whatever else goes on: a page that dials for ever must not keep a machine from sleeping."""
 FREEZE_SECONDS = 20.0
 """A machine that will be suspended goes on for 2 to 4 s after the answer; one that still runs after this will not."""

@@ -7,9 +7,10 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import aiohttp
 import orjson
 import pytest
 
@@ -106,3 +107,20 @@ async def test_who_comes_after_two_have_asked_for_sleep_stays(tmp_path: Path, fr
         await running.until(lambda status: status["idle"]["kind"] == "navigation")
         assert (await running.status())["phase"] == "running"
         assert running.agent.log.read_bytes().count(b"sleep.hand_over") == 1
+
+
+async def test_probes_do_not_keep_the_machine_awake(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    async with day(tmp_path, free_port, IDLE_TIMEOUT="3s") as running:
+        await running.ready()
+        async with asyncio.timeout(SLEEPS_SECONDS):
+            while running.agent.child.returncode is None:
+                await _probe(running)
+                await asyncio.sleep(0.1)  # a prober's own pace
+        await falls_asleep(running)
+
+
+async def _probe(running: Stack) -> None:
+    for url in (f"{running.admin}/healthz", f"{running.admin}/metrics", f"{running.url}/"):
+        with suppress(aiohttp.ClientError):  # it went to sleep meanwhile
+            async with running.session.get(url, headers={"User-Agent": "kube-probe/1.30"}) as answer:
+                await answer.read()
