@@ -77,8 +77,8 @@ async def test_a_fork_bomb_stops_at_its_limit_and_is_ended_whole(place: Path, fr
         async with asyncio.timeout(30):
             while len(of_nobody()) < TASKS * 3 // 4:  # noqa: ASYNC110 - nothing tells how many there are
                 await asyncio.sleep(0.05)
-        async with asyncio.timeout(ANSWER_SECONDS):
-            assert (await it.status())["phase"] in {"running", "degraded"}
+        status = await it.until(lambda _: True, within=60, patience=30)  # with a core for hundreds, it takes its time
+        assert status["phase"] in {"running", "degraded"}
         began = time.monotonic()
         assert await it.agent.stop(signal.SIGTERM) == 0
         print(f"ended in {time.monotonic() - began:.2f} s")  # noqa: T201 - for pytest -s

@@ -104,18 +104,20 @@ class Stack:
     def admin(self) -> str:
         return f"http://127.0.0.1:{self.agent_port}"
 
-    async def status(self) -> dict[str, Any]:
-        async with asyncio.timeout(10), self.session.get(f"{self.admin}/status") as answer:
+    async def status(self, patience: float = 10) -> dict[str, Any]:
+        async with asyncio.timeout(patience), self.session.get(f"{self.admin}/status") as answer:
             status: dict[str, Any] = orjson.loads(await answer.read())
             return status
 
-    async def until(self, wanted: Callable[[dict[str, Any]], bool], within: float = 30) -> dict[str, Any]:
+    async def until(
+        self, wanted: Callable[[dict[str, Any]], bool], within: float = 30, patience: float = 10
+    ) -> dict[str, Any]:
         """The first status that is as wanted, as the agent's own events tell it; fails with the last one seen."""
         status: dict[str, Any] = {}
         end = time.monotonic() + within
         while time.monotonic() < end:
             try:
-                status = await self.status()
+                status = await self.status(patience)
                 if wanted(status):
                     return status
             except aiohttp.ClientError:
