@@ -69,7 +69,7 @@ class Issuer:
 @dataclass
 class Machine:
     """`refusal`, `body`: what every call, a call for a token is answered with instead. `claims`: over those of a token.
-    `life`: of one, in seconds. `root`: the process whose tree it freezes.
+    `life`: of one, in seconds. `root`: the process whose tree it freezes. `granted`: it was told so, `frozen`: it is.
     """
 
     path: Path
@@ -83,6 +83,7 @@ class Machine:
     body: bytes | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
     issued: list[str] = field(default_factory=list)
+    granted: asyncio.Event = field(default_factory=asyncio.Event)
     frozen: asyncio.Event = field(default_factory=asyncio.Event)
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
     root: psutil.Process | None = None
@@ -144,6 +145,7 @@ class Machine:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGCONT)
         self.state = "started"
+        self.granted.clear()
         self.frozen.clear()
 
     def _oidc(self, body: bytes) -> web.Response:
@@ -163,6 +165,7 @@ class Machine:
         if self.state != "started":
             return _refused(412, f"machine is not in a state that can be suspended: {self.state}")
         self.state = "suspending"
+        self.granted.set()
         self._freezing = asyncio.get_running_loop().call_later(FREEZE_SECONDS, self._freeze)
         return web.json_response({"ok": True}, headers=_traced())
 
