@@ -19,6 +19,7 @@ from aiohttp.compression_utils import HAS_ZSTD
 from agent import __version__
 from agent.clock import Clock
 from agent.config import Secret
+from agent.names import Names
 
 CONNECT_SECONDS = 10.0
 
@@ -111,7 +112,7 @@ class Session:
         return aiohttp.ClientSession(
             # Closing a connector cancels, within the waiting task itself, who waits for a place in it. With no limit
             # nobody does; the rooms bound how much they ask at once.
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, resolver=Names()),
             headers={
                 "User-Agent": f"preview-agent/{__version__}",
                 "Accept-Encoding": "gzip, zstd" if HAS_ZSTD else "gzip",

@@ -135,3 +135,24 @@ async def test_a_second_signal_ends_it_at_once_and_leaves_no_orphan(
         await running.until(lambda status: status["phase"] == "stopping")
         assert await running.agent.stop() == 130
         assert living_in(running.workspace) == []
+
+
+async def test_a_look_up_that_hangs_holds_up_no_end(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    asked = tmp_path / "asked"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pathlib, socket, time\n"
+        "system = socket.getaddrinfo\n"
+        "def getaddrinfo(host, *more, **named):\n"
+        "    if host != 'silent.example':\n"
+        "        return system(host, *more, **named)\n"
+        f"    pathlib.Path({str(asked)!r}).touch()\n"
+        "    time.sleep(600)\n"
+        "socket.getaddrinfo = getaddrinfo\n"
+    )
+    unreachable = "http://silent.example"
+    async with stack(
+        tmp_path, tmp_path / "app", unreachable, free_port, DEV_COMMAND=SERVER, PYTHONPATH=str(tmp_path)
+    ) as running:
+        await running.until(lambda status: asked.exists() and status["dev_server"]["state"] == "ready")
+        assert await running.agent.stop() == 0, running.tail()
+        assert living_in(running.workspace) == []

@@ -15,6 +15,7 @@ from agent.api import CONNECT_SECONDS, QUICK_CONNECT_SECONDS, Session, fixed, op
 from agent.clock import Clock
 from agent.config import Secret
 from agent.errors import NoToken
+from agent.names import Names
 
 DEADLINE = 10.0
 
@@ -161,7 +162,7 @@ class TestRedial:
             asked.set()
             await asyncio.Event().wait()
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+        monkeypatch.setattr(Names, "resolve", never)
         async with open_session(fixed(None)) as session, asyncio.timeout(DEADLINE), asyncio.TaskGroup() as group:
             looking = group.create_task(expect_broken(session, "http://backend.invalid/"))
             await asked.wait()
