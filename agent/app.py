@@ -11,7 +11,7 @@ import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -221,11 +221,11 @@ class Agent:
 
     def _force(self) -> None:
         """A second signal: nothing is waited for any more, and nothing of ours stays behind."""
-        pid = self.board.snapshot.dev_server.pid
-        if pid is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
-        os._exit(130)
+        try:
+            self._dependencies.end_now()
+            self._dev_server.end_now()
+        finally:
+            os._exit(130)
 
     def _address(self, tail: str) -> str:
         return api.app_path(self._settings.api_url, self._settings.app_id, tail)

@@ -97,6 +97,10 @@ class Dependencies:
     def concerns(self, path: str) -> bool:
         return packages.concerns(path)
 
+    def end_now(self) -> None:
+        """The last resort, when nobody waits any more: no installer runs on return."""
+        self._installer.end_now()
+
     async def settle(self, managed: AbstractSet[str]) -> None:
         try:
             await self._installer.end_orphan()

@@ -74,10 +74,16 @@ class Installer:
         self._hear = hear
         self._limits = limits
         self._user = user
+        self._child: Child | None = None
 
     async def end_orphan(self) -> None:
         """End what an agent that was killed left running."""
         await orphans.end(self._state_dir, orphans.INSTALLER)
+
+    def end_now(self) -> None:
+        """End a run without awaiting. When there is none, nothing happens."""
+        if self._child is not None:
+            self._child.end_now()
 
     async def run(self, manager: Manager, command: Command, progress: Callable[[str], None]) -> Ended:
         """Run `command` to its end. When this is cancelled, everything that it started is gone before it returns."""
@@ -94,7 +100,7 @@ class Installer:
 
         self._hear(f"$ {' '.join(command)}")
         try:
-            child = self._spawn(manager, command, hear)
+            child = self._child = self._spawn(manager, command, hear)
         except AgentError as error:
             return Ended(self._clock.monotonic() - began, str(error))
         log.info("install.started", manager=manager, pid=child.pid)
@@ -102,7 +108,7 @@ class Installer:
         try:
             over, status = await self._limited(child)
         finally:
-            child.end_now()
+            self.end_now()
         took = self._clock.monotonic() - began
         if over is not None:
             return Ended(took, over, cut_short=True)

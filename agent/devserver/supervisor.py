@@ -183,6 +183,11 @@ class Supervisor:
             except TimeoutError:
                 log.warning("dev_server.stop_overdue", seconds=STOP_SECONDS)  # run's own end still kills
 
+    def end_now(self) -> None:
+        """The last resort: nothing of it runs any more on return."""
+        if self._child is not None:
+            self._child.end_now()
+
     async def run(self) -> None:
         self._running = True
         try:
@@ -193,8 +198,7 @@ class Supervisor:
             ):
                 await self._turn(session, tasks)
         finally:
-            if self._child is not None:
-                self._child.end_now()
+            self.end_now()
             self._running = False
             self._over.set()
 

@@ -66,6 +66,20 @@ async def test_a_stop_during_an_installation_leaves_nothing_running(
         assert sleeping() == []
 
 
+async def test_two_signals_at_once_leave_nothing_of_an_installation_running(
+    tmp_path: Path, workspace_of_an_earlier_life: Path, api: PlainBackend, free_port: Callable[[], int]
+) -> None:
+    path = program(tmp_path / "bin", "npm", NPM.format(flag=tmp_path / "flag"))
+    async with stack(
+        tmp_path, workspace_of_an_earlier_life, api.url, free_port, DEV_COMMAND=SERVER, PATH=path
+    ) as running:
+        await installing(running)
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT):
+            running.agent.child.send_signal(number)
+        assert await running.agent.stop(signal.SIGCONT) == 130, running.tail()
+        assert sleeping() == []
+
+
 async def test_an_installer_that_outlived_a_killed_agent_is_ended_and_its_work_done_again(
     tmp_path: Path, workspace_of_an_earlier_life: Path, api: PlainBackend, free_port: Callable[[], int]
 ) -> None:
