@@ -134,10 +134,15 @@ class Sleep:
     def _due(self) -> bool:
         if not self._over():
             return False
-        work = self._work(self._board.snapshot) or ("answering a request" if self._doors.answering else None)
+        if self._doors.answering:
+            self.heard("work", "answering a request", attended=False)
+        self._hear_work()
+        return self._over()
+
+    def _hear_work(self) -> None:
+        work = self._work(self._board.snapshot)
         if work is not None:
             self.heard("work", work, attended=False)
-        return self._over()
 
     def _over(self) -> bool:
         at = self._idle.sleep_at
@@ -158,6 +163,8 @@ class Sleep:
                     await self._listen(left)
         except TimeoutError:
             log.warning("sleep.never_quiet", seconds=HAND_OVER_SECONDS)
+        if not asked:
+            self._hear_work()  # of an edit that came meanwhile: it is heard of itself only when it is on disk, whole
         if not self._called_back(begun, told):
             return True
         self._asked = False  # who asked once more meanwhile did so before somebody came

@@ -200,6 +200,21 @@ class TestBeingCalledBack:
             assert "sleeping" in here.phases
             assert not here.over.is_set()
 
+    async def test_work_that_begins_during_the_hand_over_is_finished_first(self) -> None:
+        def install(here: Night) -> None:
+            here.doors.on_farewell = lambda: setattr(here, "work", "installing packages")
+
+        async with night(prepare=install) as here:
+            await here.until(lambda now: now.sleeping)
+            awake = await here.until(lambda now: not now.sleeping)
+            assert awake.idle.reason == "there was work going on (installing packages)"
+            assert not here.over.is_set()
+
+    async def test_who_asks_for_sleep_breaks_off_what_is_under_way(self) -> None:
+        async with night(after=3_600, prepare=lambda here: setattr(here, "work", "compiling")) as here:
+            here.sleep.now()
+            await here.falls_asleep()
+
     async def test_what_a_page_asked_for_just_before_it_was_told_keeps_nothing_awake(self) -> None:
         def poll(here: Night) -> None:
             here.doors.on_farewell = lambda: here.sleep.heard("app_request", "GET /api", attended=True)
