@@ -57,11 +57,10 @@ async def out_of_memory(world: World) -> str:
         said = await machine.status()
         if not await machine.running():
             raise Wrong("the agent is gone")
-        return f"{said['dev_server']['crashes']} crash, ready again; {_why(said)}"
-
-
-def _why(status: dict[str, Any]) -> str:
-    return str(status["dev_server"]["reason"])
+        told = [repair for repair in said["dev_server"]["repairs"] if "the kernel killed it" in repair["why"]]
+        if not told:
+            raise Wrong(f"nobody is told that it was the kernel: {said['dev_server']['repairs']}")
+        return f"{told[0]['why']}; {told[0]['outcome']}"
 
 
 async def full_disk(world: World) -> str:
