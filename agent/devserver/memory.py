@@ -109,8 +109,8 @@ def levels(version: Version, group: Iterable[tuple[str, Texts]]) -> list[Level]:
         # Version 1 also says the smallest limit of all groups above, those too that are not mounted here.
         limits += [str(stat["hierarchical_memory_limit"])] if "hierarchical_memory_limit" in stat else []
         used = texts.get(used_file, "").strip()
-        amounts = [int(limit) for limit in limits if limit.isdigit()]  # "max" is no limit
-        if amounts and used.isdigit():
+        amounts = [int(limit) for limit in limits if limit.isdecimal()]  # "max" is no limit
+        if amounts and used.isdecimal():
             reclaimable = sum(stat.get(part, 0) for part in _RECLAIMABLE[version])
             found.append(Level(f"the control group {name}", min(amounts), max(0, int(used) - reclaimable)))
     return found
@@ -124,7 +124,7 @@ def machine(meminfo: str, vm_megabytes: str | None) -> Level | None:
     if "MemTotal" not in said or "MemAvailable" not in said:
         return None
     total = said["MemTotal"]
-    size = int(vm_megabytes) * MIB if vm_megabytes and vm_megabytes.isdigit() and int(vm_megabytes) else total
+    size = int(vm_megabytes) * MIB if vm_megabytes and vm_megabytes.isdecimal() and int(vm_megabytes) else total
     return Level("the machine", min(total, size), total - said["MemAvailable"])
 
 

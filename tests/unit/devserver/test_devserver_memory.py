@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.devserver import memory
@@ -227,6 +227,7 @@ def test_this_machine_can_be_read() -> None:
 
 
 @given(st.text(), st.text(), st.text())
+@example("", "", "¹")  # a digit, and no number
 def test_whatever_a_file_says_nothing_breaks(cgroup: str, mounts: str, stat: str) -> None:
     member = memory.membership(cgroup) or Membership(2, "/")
     memory.folders(mounts, member)
