@@ -66,7 +66,9 @@ class Modules:
         return os.path.lexists(self._workspace / MODULES / ".modules.yaml")
 
     def read(self, path: str) -> bytes | None:
-        """The bytes of a file in the workspace; None when it is no file, too large, or behind a link."""
+        """The bytes of a file in the workspace; None when it is no file, too large, behind a link, or another name of a
+        file that is not the app's.
+        """
         *above, name = path.split("/")
         try:
             folder = os.open(self._workspace, _FOLDER)
@@ -74,7 +76,7 @@ class Modules:
                 for part in above:
                     folder, outer = os.open(_sound(part), _FOLDER, dir_fd=folder), folder
                     os.close(outer)
-                return _bytes(os.open(_sound(name), _FILE, dir_fd=folder))
+                return self._bytes(os.open(_sound(name), _FILE, dir_fd=folder))
             finally:
                 os.close(folder)
         except (OSError, ValueError):
@@ -203,6 +205,17 @@ class Modules:
             os.chown(fresh, *self._owner)
         fresh.replace(self._workspace / name)
 
+    def _bytes(self, file: int) -> bytes | None:
+        with os.fdopen(file, "rb") as opened:
+            there = os.fstat(file)
+            if not stat.S_ISREG(there.st_mode) or there.st_size > _READ_BYTES:
+                return None
+            # Where the kernel lets everybody name every file, a lock file may be one that only root can read, and what
+            # `restore` makes of it is the app's.
+            if self._owner is not None and there.st_nlink > 1 and there.st_uid != self._owner[0]:
+                return None
+            return opened.read(_READ_BYTES)
+
     def _inode(self) -> int | None:
         try:
             there = (self._workspace / MODULES).lstat()
@@ -286,14 +299,6 @@ def _sound(part: str) -> str:
     if part in {"", ".", ".."}:
         raise ValueError(part)
     return part
-
-
-def _bytes(file: int) -> bytes | None:
-    with os.fdopen(file, "rb") as opened:
-        there = os.fstat(file)
-        if not stat.S_ISREG(there.st_mode) or there.st_size > _READ_BYTES:
-            return None
-        return opened.read(_READ_BYTES)
 
 
 def _drop_younger(folder: int, than: int) -> int:
