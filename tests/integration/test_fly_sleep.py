@@ -55,6 +55,10 @@ async def test_a_quiet_machine_is_frozen_goes_on_with_all_it_had_and_falls_aslee
         assert after["dev_server"]["pid"] == ready["dev_server"]["pid"]
         assert await look(it) == "made while it was frozen"
         await frozen(it)
+        await asyncio.sleep(LATE_SECONDS + 2)
+        it.machine.start()
+        alone = await it.agent.until(lambda status: status["phase"] == "running", PROMPTLY)
+        assert alone["idle"]["kind"] == "resume", "nobody came, and it goes on all the same"
 
 
 async def test_a_visitor_who_comes_before_the_freeze_is_answered_and_found_awake_after_it(
