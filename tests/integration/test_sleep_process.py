@@ -74,7 +74,8 @@ async def test_who_asks_for_sleep_gets_it_whatever_the_dev_server_does(
     command: str, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     async with day(tmp_path, free_port, command) as running:
-        await running.until(lambda status: status["dev_server"]["started_at"] is not None)
+        await running.until(lambda status: status["dev_server"]["pid"] or status["dev_server"]["crashes"])
+        await running.until(lambda status: status["sync"]["applied_at"] is not None)  # an edit would call it off
         assert await ask_for_sleep(running) == 202
         assert await ask_for_sleep(running) == 202
         await falls_asleep(running)
