@@ -258,6 +258,8 @@ def _signals(stop: asyncio.Event, force: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            # All is closed; a signal in the interpreter's last moments would only spoil the exit status.
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -56,7 +56,9 @@ async def said(running: Stack, event: str) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("moment", ["sleep.hand_over", "sleep.farewell", "sleep.exit", "agent.stopping"])
+@pytest.mark.parametrize(
+    "moment", ["sleep.hand_over", "sleep.farewell", "sleep.exit", "agent.stopping", "agent.stopped"]
+)
 async def test_a_signal_on_the_way_to_sleep_ends_it_in_order(
     moment: str, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
