@@ -57,7 +57,7 @@ def sentence(now: Snapshot, wall: float) -> str:
 
 
 def _ago(idle: IdleFacts, wall: float) -> str:
-    if idle.last_activity_at is None:
+    if idle.last_activity_at is None or idle.kind == "work":  # whose time that is not
         return ""
     seconds = max(0, round(wall - _moment(idle.last_activity_at).timestamp()))
     return f" {seconds} s ago" if seconds < 120 else f" {seconds // 60} min ago"

@@ -31,11 +31,12 @@ _INPUT = {
 def facts(idle: Idle, *, mode: SleepMode, pages: tuple[int, int], since_boot: float) -> IdleFacts:
     """`since_boot`: what a monotonic time lacks of the wall's. `pages`: how many are visible, and how many hidden."""
     last, sleep_at = idle.last, idle.sleep_at
-    word = WORDS[last.kind]
+    told = idle.attended if last.kind == "work" else last  # the contract has no word for work
+    word = WORDS[told.kind]
     return IdleFacts(
         mode=mode,
         last_activity=word,
-        last_activity_at=None if word == "none" else _moment(last.at + since_boot),
+        last_activity_at=None if word == "none" else _moment(told.at + since_boot),
         kind=last.kind,
         source=last.source,
         attended=last.attended,

@@ -76,6 +76,7 @@ class Sleep:
         self._news = asyncio.Event()
         self._asked = False
         self._was_frozen = False
+        self._up_to_date = False
         self._editor_used = ""
 
     def heard(self, kind: Kind, source: str, *, attended: bool) -> None:
@@ -83,7 +84,10 @@ class Sleep:
         self._sign(Sign(kind, source, self._clock.monotonic(), attended))
 
     def edited(self, applied: Applied) -> None:
-        """A set was applied. One that changed no file is no edit."""
+        """A set was applied. The first of a life only brings the disk up to date; one that changed no file is no edit."""
+        first, self._up_to_date = not self._up_to_date, True
+        if first:
+            return
         count = len(applied.written) + len(applied.deleted)
         if count:
             self.heard("edit", f"{count} file{'s' if count > 1 else ''}", attended=True)

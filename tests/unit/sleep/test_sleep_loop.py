@@ -181,7 +181,7 @@ class TestBeingCalledBack:
         [
             lambda sleep: sleep.heard("navigation", "GET /", attended=False),
             lambda sleep: sleep.heard("input", "key", attended=True),
-            lambda sleep: sleep.edited(APPLIED),
+            lambda sleep: (sleep.edited(APPLIED), sleep.edited(APPLIED)),
             lambda sleep: sleep.editor("2099-01-01T00:00:00Z"),
         ],
         ids=["a page that is opened", "input", "an edit", "the editor"],
@@ -236,10 +236,28 @@ class TestBeingCalledBack:
             here.sleep.now()
             await here.falls_asleep()
 
+    async def test_the_first_set_of_a_life_is_no_edit(self) -> None:
+        def sync(here: Night) -> None:
+            here.doors.on_farewell = lambda: here.sleep.edited(APPLIED)
+
+        async with night(after=3_600, prepare=sync) as here:
+            here.sleep.now()
+            await here.falls_asleep()
+
+    async def test_while_there_is_work_the_backend_is_told_of_the_person_before_it(self) -> None:
+        async with night(after=3_600) as here:
+            here.sleep.heard("input", "key", attended=True)
+            here.sleep.heard("work", "compiling", attended=False)
+            seen = await here.until(lambda now: now.idle.kind == "work")
+
+            assert seen.idle.last_activity == "input"
+            assert seen.idle.last_activity_at is not None
+
     async def test_a_set_that_changed_nothing_is_no_edit(self) -> None:
         async with night(after=3_600) as here:
             await here.until(lambda now: now.idle.reason == "the app became ready")
-            here.sleep.edited(replace(APPLIED, written=(), deleted=()))
+            for _ in range(2):
+                here.sleep.edited(replace(APPLIED, written=(), deleted=()))
             here.sleep.heard("input", "key", attended=True)
             seen = await here.until(lambda now: now.idle.last_activity != "none")
 
