@@ -84,7 +84,7 @@ class Sleep:
         self._sign(Sign(kind, source, self._clock.monotonic(), attended))
 
     def edited(self, applied: Applied) -> None:
-        """A set was applied. The first of a life only brings the disk up to date; one that changed no file is no edit."""
+        """A set was applied. The first of a life only brings the disk up to date; one without a change is none."""
         first, self._up_to_date = not self._up_to_date, True
         if first:
             return
