@@ -41,17 +41,22 @@ PAGES = {
 INNER = HEAD + "<script>setInterval(() => fetch('/poll'), 100)</script></head><p>inside</p></html>"
 
 
-@pytest.mark.parametrize("kind", PAGES)
-async def test_a_page_sleeps_and_asks_for_nothing(kind: str) -> None:
-    async with place(PAGES[kind]) as here, tabs() as window:
-        here.app.pages["/inner"] = INNER
-        page = window.pages[0]
-        await page.goto(here.url + "/shop?a#b")
-        await until(lambda: here.standing.gateway.pages[0] > 0)
+async def test_pages_of_every_kind_sleep_and_ask_for_nothing() -> None:
+    """All in one window, because it is the silence that takes its time. Who breaks it is told by the path."""
+    async with place(INNER) as here, tabs() as window:
+        opened = {f"/{kind.replace(' ', '-')}": html for kind, html in PAGES.items()}
+        here.app.pages.update(opened, **{"/inner": INNER})
+        pages = {}
+        for path in opened:
+            pages[path] = await window.new_page()
+            await pages[path].bring_to_front()
+            await pages[path].goto(f"{here.url}{path}?a#b")
+            await until(lambda: here.standing.gateway.pages[0] > 0)
         await window.new_page()
         await until(lambda: here.standing.gateway.pages[0] == 0)
         await here.sleep()
-        await asleep(page)
+        for page in pages.values():
+            await asleep(page)
         port = here.standing.gateway.port
         await asyncio.sleep(QUIET_SECONDS)  # the machine stays for longer, and what is late finds it
         await here.standing.gateway.stop()
@@ -60,8 +65,9 @@ async def test_a_page_sleeps_and_asks_for_nothing(kind: str) -> None:
         assert came == []
         here.wake()
         await here.standing.gateway.start(port, "127.0.0.1")
-        await page.bring_to_front()
-        await page.wait_for_url(f"{here.url}/shop?a#b")
+        for path, page in pages.items():
+            await page.bring_to_front()
+            await page.wait_for_url(f"{here.url}{path}?a#b")
 
 
 async def test_a_frozen_tab_wakes_nothing_when_it_is_thawed_unseen() -> None:

@@ -19,6 +19,7 @@
 
   const NativeSocket = window.WebSocket;
   let asleep = false;
+  let frozen = false; // by the browser, and not seen since
 
   // ---- The socket to the gateway
 
@@ -51,6 +52,7 @@
 
   function look() {
     if (!document.hidden) {
+      frozen = false;
       dial();
       release();
     }
@@ -77,6 +79,7 @@
     addEventListener(type, (event) => used(DEVICES[type], event), { capture: true, passive: true });
   }
   document.addEventListener("visibilitychange", look, true);
+  document.addEventListener("freeze", () => (frozen = true), true);
 
   // ---- Falling asleep
 
@@ -94,6 +97,12 @@
     asleep = true;
     silence();
     store(key(), () => saved());
+    // What a frozen tab hears when it thaws is old: the machine may be long gone, and to ask it for the asleep page would
+    // wake it for nobody. Silent as it is, the page waits until it is seen, and then comes back by itself.
+    if (frozen && document.hidden) {
+      document.addEventListener("visibilitychange", () => document.hidden || location.reload());
+      return;
+    }
     const to = location.pathname + location.search + location.hash;
     // With its origin, because the app may have set another one for what its addresses are relative to.
     location.replace(location.origin + "/__preview/asleep?to=" + encodeURIComponent(to));
