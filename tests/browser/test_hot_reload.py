@@ -103,7 +103,10 @@ async def loop(
     serve = backend if request.param == "every extra" else plain_backend
     async with serve(tmp_path, free_port()) as api:
         await api.put(APP)
-        async with stack(folder, place, api.url, free_port) as running, _opened(running, browser, api.put) as opened:
+        async with (
+            stack(folder, place, api.url, free_port, POLL_INTERVAL="500ms") as running,
+            _opened(running, browser, api.put) as opened,
+        ):
             yield opened
 
 
