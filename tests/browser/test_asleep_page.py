@@ -95,7 +95,8 @@ async def test_input_is_told_at_most_every_15_seconds_and_only_a_persons(browser
 
 
 async def test_a_lost_socket_is_dialled_again_only_for_a_person(browser: Browser) -> None:
-    async with place("<!doctype html><title>quiet</title><h1>The app</h1>") as here:
+    html = '<!doctype html><title>quiet</title><link rel="icon" href="data:,"><h1>The app</h1>'
+    async with place(html) as here:
         page = await browser.new_page()
         await page.clock.install()
         await page.goto(here.url)

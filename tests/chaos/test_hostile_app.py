@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -53,14 +53,18 @@ async def attacked(place: Path, free_port: Callable[[], int], deed: str) -> Asyn
 
 
 async def said(it: Stack, words: str) -> str:
-    """The first line of the app's output that holds `words`."""
-    async with asyncio.timeout(60):
-        while True:
-            async with it.session.get(f"{it.admin}/logs") as answer:
-                for line in (await answer.text()).splitlines():
+    """The first line of the app's output that holds `words`; fails with the last of what it said instead."""
+    lines: list[str] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(60):
+            while True:
+                async with it.session.get(f"{it.admin}/logs") as answer:
+                    lines = (await answer.text()).splitlines()
+                for line in lines:
                     if words in line:
                         return line
-            await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)
+    raise AssertionError("\n".join([f"never said {words!r}, but:", *lines[-40:], "the agent:", it.tail()]))
 
 
 def of_nobody() -> list[psutil.Process]:

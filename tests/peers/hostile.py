@@ -172,7 +172,13 @@ def fill() -> None:
 
 def later(deed: str) -> None:
     """The deed in a process of its own: what it does to itself must not end the server."""
-    if os.fork() == 0:
+    while True:
+        try:
+            child = os.fork()
+            break
+        except BlockingIOError:  # the dead of an earlier server count against the user's limit until they are reaped
+            time.sleep(0.01)
+    if child == 0:
         signal.alarm(PATIENCE)
         globals()[deed]()
         os._exit(0)
