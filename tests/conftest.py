@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +22,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from control.dev.workspace import make_project
+from tests.peers.split import needs_split
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "runtime" / "next-template"
@@ -33,6 +36,9 @@ CHROMIUM_FLAGS = (
     "--no-first-run",
 )
 
+FIRST_PORT = 20_000
+PORTS_EACH = 3_000  # 4 workers stay below 32768, where Linux begins to give ports away
+
 WorkspaceFactory = Callable[..., Path]
 
 
@@ -40,6 +46,18 @@ def pytest_sessionstart() -> None:
     # pytest-asyncio puts the thread's earlier loop back after each test. Where none was ever set, Python up to 3.13
     # makes one up on that question; nobody closes it, and with warnings as errors the whole run fails for it.
     asyncio.set_event_loop(None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, a file outside tests/unit is one process's: its tests may look for what
+    another of them started. All that becomes another user is one's too, because limits and lists are by user.
+    """
+    for item in items:
+        if needs_split.mark in item.iter_markers():
+            item.add_marker(pytest.mark.xdist_group("other user"))
+        elif "unit" not in item.path.relative_to(ROOT / "tests").parts:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def _missing(reason: str) -> NoReturn:
@@ -81,19 +99,26 @@ def workspace(template_modules: Path) -> Iterator[WorkspaceFactory]:
     shutil.rmtree(home, ignore_errors=True)  # a dev server that is still dying may be writing below it
 
 
+@pytest.fixture(scope="session")
+def _ports() -> Iterator[int]:
+    """Each worker's own range, below those that the system gives away by itself: what this process finds free is not
+    taken by another before the program under test has it.
+    """
+    first = FIRST_PORT + PORTS_EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    # Another run of the tests beside this one most likely starts elsewhere.
+    return itertools.islice(itertools.cycle(range(first, first + PORTS_EACH)), os.getpid() % PORTS_EACH, None)
+
+
 @pytest.fixture
-def free_port() -> Callable[[], int]:
-    """A factory of ports on 127.0.0.1 that nobody held a moment ago, never the same one twice in a test."""
-    given: set[int] = set()
+def free_port(_ports: Iterator[int]) -> Callable[[], int]:
+    """A factory of ports on 127.0.0.1 that nobody holds, never the same one twice in a test."""
 
     def port() -> int:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                number: int = probe.getsockname()[1]
-            if number not in given:
-                given.add(number)
+        for number in itertools.islice(_ports, PORTS_EACH):
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", number))
                 return number
+        raise AssertionError(f"no port is free in {PORTS_EACH}")
 
     return port
 
