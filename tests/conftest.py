@@ -10,19 +10,22 @@ import asyncio
 import hashlib
 import itertools
 import os
+import random
 import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from playwright.async_api import Browser, async_playwright
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from control.dev.workspace import make_project
-from tests.peers.split import needs_split
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "runtime" / "next-template"
@@ -48,16 +51,24 @@ def pytest_sessionstart() -> None:
     asyncio.set_event_loop(None)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, a file outside tests/unit is one process's: its tests may look for what
-    another of them started. All that becomes another user is one's too, because limits and lists are by user.
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file is one process's: its tests may look for what another of them started. All that becomes another user is
+    one's too, because limits, lists and the kernel's last resort are by user.
     """
-    for item in items:
-        if needs_split.mark in item.iter_markers():
-            item.add_marker(pytest.mark.xdist_group("other user"))
-        elif "unit" not in item.path.relative_to(ROOT / "tests").parts:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "another user" if _becomes_another_user(ROOT / file) else file
+
+
+@cache
+def _becomes_another_user(file: Path) -> bool:
+    return "needs_split" in file.read_text()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
 
 
 def _missing(reason: str) -> NoReturn:
@@ -106,7 +117,7 @@ def _ports() -> Iterator[int]:
     """
     first = FIRST_PORT + PORTS_EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     # Another run of the tests beside this one most likely starts elsewhere.
-    return itertools.islice(itertools.cycle(range(first, first + PORTS_EACH)), os.getpid() % PORTS_EACH, None)
+    return itertools.islice(itertools.cycle(range(first, first + PORTS_EACH)), random.randrange(PORTS_EACH), None)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import aiohttp
 import orjson
-import psutil
 import pytest
 
+from tests.peers.living import living_in
 from tests.peers.plain import PlainBackend, plain_backend
 from tests.peers.stack import KEY, Process, Stack, stack
 
@@ -31,18 +31,6 @@ async def api(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Pla
     async with plain_backend(tmp_path, free_port()) as backend:
         await backend.put({"index.html": "<h1>hello</h1>"})
         yield backend
-
-
-def living_in(folder: Path) -> list[psutil.Process]:
-    """The processes that work in `folder`: what an agent's dev server and all its children do."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(folder):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
 
 
 async def test_the_files_are_served_through_the_public_port_and_the_key_is_nowhere_to_be_read(

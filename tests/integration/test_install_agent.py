@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.peers.installing import manifest, program
+from tests.peers.living import sleeping_in
 from tests.peers.plain import PlainBackend, plain_backend
 from tests.peers.stack import Stack, stack
 
@@ -38,13 +38,12 @@ def workspace_of_an_earlier_life(tmp_path: Path) -> Path:
     return place
 
 
-def sleeping() -> list[str]:
-    lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-    return [line[1] for line in lines if line[:1] == ["sleep"] and line[1:2] in (["611"], ["612"], ["613"])]
+def busy(running: Stack) -> bool:
+    return sleeping_in(running.workspace) == ["611", "612", "613"]
 
 
 async def installing(running: Stack) -> None:
-    status = await running.until(lambda status: _waits(status["dev_server"]) and len(sleeping()) == 3)
+    status = await running.until(lambda status: _waits(status["dev_server"]) and busy(running))
     assert status["install"]["state"] == "running"
     assert status["problems"] == []
 
@@ -63,7 +62,7 @@ async def test_a_stop_during_an_installation_leaves_nothing_running(
     ) as running:
         await installing(running)
         assert await running.agent.stop() == 0, running.tail()
-        assert sleeping() == []
+        assert sleeping_in(running.workspace) == []
 
 
 async def test_two_signals_at_once_leave_nothing_of_an_installation_running(
@@ -77,7 +76,7 @@ async def test_two_signals_at_once_leave_nothing_of_an_installation_running(
         for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT):
             running.agent.child.send_signal(number)
         assert await running.agent.stop(signal.SIGCONT) == 130, running.tail()
-        assert sleeping() == []
+        assert sleeping_in(running.workspace) == []
 
 
 async def test_an_installer_that_outlived_a_killed_agent_is_ended_and_its_work_done_again(
@@ -90,11 +89,11 @@ async def test_an_installer_that_outlived_a_killed_agent_is_ended_and_its_work_d
         await installing(running)
         running.agent.child.send_signal(signal.SIGKILL)
         await running.agent.child.wait()
-        assert len(sleeping()) == 3
+        assert busy(running)
         (tmp_path / "flag").touch()
         await running.agent.start()
         status = await running.ready()
-        assert sleeping() == []
+        assert sleeping_in(running.workspace) == []
         assert (status["install"]["state"], status["install"]["runs"]) == ("idle", 1)
 
 
@@ -111,7 +110,7 @@ async def test_a_kill_between_the_halves_of_a_set_is_finished_by_the_next_start_
         await running.ready()
         flag.unlink()
         await api.put({"index.html": "new", "package.json": manifest({"a": "1", "b": "1"}).decode()})
-        await running.until(lambda status: status["install"]["state"] == "running" and len(sleeping()) == 3)
+        await running.until(lambda status: status["install"]["state"] == "running" and busy(running))
         assert (place / "index.html").read_text() == "hello"
         assert b'"b"' in (place / "package.json").read_bytes()
         running.agent.child.send_signal(signal.SIGKILL)
@@ -122,5 +121,5 @@ async def test_a_kill_between_the_halves_of_a_set_is_finished_by_the_next_start_
         await running.agent.start()
         status = await running.until(lambda status: status["install"]["runs"] == 1 and status["dev_server"]["ready_at"])
         assert (place / "index.html").read_text() == "new"
-        assert (status["install"]["state"], sleeping()) == ("idle", [])
+        assert (status["install"]["state"], sleeping_in(running.workspace)) == ("idle", [])
         api.fault = None

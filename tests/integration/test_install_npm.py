@@ -8,12 +8,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import psutil
 import pytest
 
 from agent.devserver.install import Limits
 from tests.peers.backend_honest import serving
 from tests.peers.installing import App, manifest, package
+from tests.peers.living import sleeping_in
 
 pytestmark = [
     pytest.mark.timeout(180),
@@ -172,5 +172,4 @@ async def test_a_script_that_does_not_end_is_ended_with_all_that_it_started(tmp_
         await app.put({"package.json": manifest({"slow": slow})})
 
     assert app.problems[0].message == "the installation took over 4 s and was ended"
-    running = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-    assert not [line for line in running if line[:1] == ["sleep"] and line[1:2] in (["601"], ["602"], ["603"])]
+    assert sleeping_in(app.place.workspace) == []

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from agent.devserver.install import Limits
 from tests.peers.backend_honest import serving
 from tests.peers.installing import App, manifest, program
+from tests.peers.living import living_in
 
 NPM = """
 echo "$*" | sed 's/.*loglevel=http//' >> {log}/arguments
@@ -300,14 +300,3 @@ async def test_what_was_lent_to_npm_as_a_lock_file_is_no_lock_file_after_a_kill(
 
     assert len(noted.runs) == 3
     assert not (app.place.workspace / "package-lock.json").exists()
-
-
-def living_in(folder: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(folder):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found

@@ -14,8 +14,8 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.integration.test_agent_process import living_in
 from tests.peers.dead_line import dead_line
+from tests.peers.living import living_in
 from tests.peers.plain import plain_backend
 from tests.peers.stack import KEY, Stack, backend, stack
 
