@@ -27,13 +27,15 @@ from agent.errors import ConfigError
 from agent.status import IsolationFacts
 
 SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+TOOLS = ("nice", "choom", "prlimit", "setpriv")
 AGENT_OOM_SCORE = -500
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Paths of util-linux's programs that take privileges away."""
+    """Paths of the programs that take privileges away: coreutils' `nice`, and util-linux's."""
 
+    nice: str
     choom: str
     prlimit: str
     setpriv: str
@@ -72,11 +74,11 @@ def look(settings: Settings, environ: Mapping[str, str]) -> Isolation:
     entry = _entry(name)
     if entry is None:
         return Isolation(None, f"there is no user {name} (DEV_USER), so root runs the dev server too", root=True)
-    found = {tool: shutil.which(tool, path=SYSTEM_FOLDERS) for tool in ("choom", "prlimit", "setpriv")}
+    found = {tool: shutil.which(tool, path=SYSTEM_FOLDERS) for tool in TOOLS}
     paths = [path for path in found.values() if path is not None]
     if len(paths) < len(found):
         absent = " and ".join(tool for tool, path in found.items() if path is None)
-        reason = f"{absent} cannot be found (Debian: util-linux), so root runs the dev server too"
+        reason = f"{absent} cannot be found (Debian: coreutils, util-linux), so root runs the dev server too"
         return Isolation(None, reason, root=True)
     user = _user(entry, settings, environ, Tools(*paths))
     for setting, path in (("WORKSPACE", settings.workspace), ("STATE_DIR", settings.state_dir)):

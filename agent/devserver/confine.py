@@ -1,6 +1,6 @@
 """What stands in front of a command so that it runs as DEV_USER, with no privilege to lose. Pure.
 
-A chain of util-linux's programs, each of which changes this process and then becomes the next one: there is one process
+A chain of small programs, each of which changes this process and then becomes the next one: there is one process
 id from the start to the end, and no code of ours runs between fork and exec. The order matters: limits are set while
 this still is root, and setpriv comes last, because after it nothing can be given back.
 
@@ -13,6 +13,11 @@ from agent.isolation import DevUser
 
 OOM_SCORE = 500
 """Half of all memory on top of what it uses: the kernel ends it before the agent, whatever their sizes."""
+
+NICENESS = 10
+"""The agent's own work is short, and a visitor, a health check or the stop waits for it; what compiles gets the rest.
+The end of a fork bomb came in half the time. (A kernel that shares by session, sched_autogroup, does not look at it.)
+"""
 
 TASKS_MOST = 1024
 """Processes and threads that the user may have in all, whoever started them: the kernel counts by user. `next dev` was
@@ -38,6 +43,7 @@ def confined(command: tuple[str, ...], user: DevUser | None) -> tuple[str, ...]:
         return command
     tools = user.tools
     return (
+        *(tools.nice, "-n", str(NICENESS), "--"),
         *(tools.choom, "-n", str(OOM_SCORE), "--"),
         *(tools.prlimit, "--core=0:0", f"--nproc={TASKS_MOST}:{TASKS_MOST}"),
         *(tools.setpriv, f"--reuid={user.uid}", f"--regid={user.gid}", "--clear-groups", "--no-new-privs"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import time
@@ -33,10 +34,10 @@ def place() -> Iterator[Path]:
 
 @asynccontextmanager
 async def attacked(place: Path, free_port: Callable[[], int], deed: str) -> AsyncIterator[Stack]:
-    """An agent whose app does `deed` once it is up. Few tasks are allowed, since this machine has others to serve."""
+    """An agent whose app does `deed` once it is up. It gets few tasks and one core, since others run beside it."""
     async with plain_backend(place, free_port()) as backend:
         await backend.put({"app/page.tsx": "1"})
-        limit = f"prlimit --nproc={TASKS}:{TASKS}"
+        limit = f"taskset --cpu-list {min(os.sched_getaffinity(0))} prlimit --nproc={TASKS}:{TASKS}"
         agent_port, port = free_port(), free_port()
         command = f"{limit} {PYTHON} -S -E {place / 'hostile.py'} {{port}} {deed} {agent_port} {port}"
         environ = {

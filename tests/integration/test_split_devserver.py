@@ -13,7 +13,7 @@ import pytest
 
 from agent.devserver import orphans
 from agent.devserver.census import is_free, marked
-from agent.devserver.confine import OOM_SCORE, TASKS_MOST, confined
+from agent.devserver.confine import NICENESS, OOM_SCORE, TASKS_MOST, confined
 from agent.devserver.environment import RUN_MARK
 from agent.devserver.process import describe, spawn
 from tests.peers.dev_server import ODD_SERVER, living, running
@@ -63,6 +63,7 @@ async def test_it_runs_as_its_own_user_without_any_privilege(place: Path, free_p
             assert facts["NoNewPrivs"] == "1"
             assert {facts[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
             assert oom_score(process.pid) == OOM_SCORE
+            assert psutil.Process(process.pid).nice() == psutil.Process().nice() + NICENESS
             assert limit(process.pid, "Max core file size") == (0, 0)
             assert limit(process.pid, "Max processes") == (TASKS_MOST, TASKS_MOST)
         assert psutil.Process(ready.pid).environ()["HOME"] == str(place / "home")

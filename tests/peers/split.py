@@ -18,14 +18,14 @@ import pytest
 
 from agent.config import Settings, load
 from agent.devserver.confine import confined
-from agent.isolation import SYSTEM_FOLDERS, DevUser, Tools
+from agent.isolation import SYSTEM_FOLDERS, TOOLS, DevUser, Tools
 
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
 
 
 def tools() -> Tools:
-    found = [shutil.which(name, path=SYSTEM_FOLDERS) for name in ("choom", "prlimit", "setpriv")]
+    found = [shutil.which(name, path=SYSTEM_FOLDERS) for name in TOOLS]
     return Tools(*[path or "" for path in found])
 
 
@@ -34,7 +34,7 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "these tests become another user, which takes root"
     if not all(astuple(tools())):
-        return "choom, prlimit and setpriv are not all installed (util-linux)"
+        return f"{', '.join(TOOLS)} are not all installed (coreutils, util-linux)"
     if not Path(PYTHON).exists():
         return f"there is no {PYTHON}, which every user can run"
     return None

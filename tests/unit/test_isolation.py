@@ -45,7 +45,7 @@ def test_missing_tools_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(shutil, "which", lambda name, **_: None if name == "setpriv" else f"/usr/bin/{name}")
     found = look(settings(place), {})
     assert (found.user, found.root) == (None, True)
-    assert "setpriv cannot be found (Debian: util-linux" in found.reason
+    assert "setpriv cannot be found (Debian: coreutils, util-linux)" in found.reason
 
 
 @needs_split

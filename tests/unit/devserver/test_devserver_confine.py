@@ -7,7 +7,8 @@ from agent.devserver.environment import for_child
 from agent.isolation import DevUser, Tools
 
 USER = DevUser(
-    "preview", 1000, 1001, Path("/home/preview"), Path("/tmp"), Tools("/b/choom", "/b/prlimit", "/b/setpriv")
+    *("preview", 1000, 1001, Path("/home/preview"), Path("/tmp")),
+    tools=Tools("/b/nice", "/b/choom", "/b/prlimit", "/b/setpriv"),
 )
 
 
@@ -22,7 +23,7 @@ def test_the_command_comes_last_and_as_it_was() -> None:
 
 def test_privileges_are_given_up_last_and_by_number() -> None:
     chain = confined(("node",), USER)
-    places = [chain.index(tool) for tool in ("/b/choom", "/b/prlimit", "/b/setpriv", "node")]
+    places = [chain.index(tool) for tool in ("/b/nice", "/b/choom", "/b/prlimit", "/b/setpriv", "node")]
     assert places == sorted(places)
     assert {"--reuid=1000", "--regid=1001", "--clear-groups", "--no-new-privs"} <= set(chain)
 
