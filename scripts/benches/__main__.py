@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from scripts.benches import change, gateway, idle, start, stop, sync, visible
+from scripts.benches import change, gateway, idle, start, stop, sync, visible, waiting
 from scripts.benches.place import Bench, open_bench
 from scripts.benches.report import as_table, load, write_json
 from scripts.benches.rows import Row, left_out
@@ -26,6 +26,7 @@ FAMILIES: Mapping[str, tuple[Callable[[Bench], Awaitable[list[Row]]], str]] = {
     "start": (start.measure, "exec -> the waking page, and the first page"),
     "idle": (idle.measure, "what an agent costs that has nothing to do"),
     "gateway": (gateway.measure, "what the gateway adds to an answer"),
+    "control": (waiting.measure, "the reference backend with many waiting machines"),
     "stop": (stop.measure, "SIGTERM -> everything gone"),
 }
 

@@ -1,7 +1,8 @@
 """What the gateway adds to an answer, against the port behind it asked directly and against nginx as a plain proxy.
 
 One open connection each, blocks of requests turn about, so that a busy moment of the machine falls on all alike. Behind
-all of them is one server that answers from memory (origin.mjs).
+all of them is one server that answers from memory (origin.mjs). What that leaves of a large file that `next dev` itself
+serves is a row of its own: it is what a page's images meet.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts.benches import app
 from scripts.benches.asking import Line, line
 from scripts.benches.nginx import nginx
 from scripts.benches.place import Absent, Bench
@@ -22,6 +24,7 @@ from scripts.benches.running import agent
 from tests.peers.stack import backend
 
 ORIGIN = f"node {shlex.quote(str(Path(__file__).with_name('origin.mjs')))} {{port}}"
+IMAGE = "/image.bin"
 ROUNDS = 30
 WARM = 300
 
@@ -55,7 +58,40 @@ async def measure(bench: Bench) -> list[Row]:
             absent = str(why)
         bench.say(f"gateway: {ROUNDS} rounds over {', '.join(ports)}")
         measured = await _measure(bench, ports)
-    return _rows(measured, absent)
+    return [*_rows(measured, absent), await _of_next(bench)]
+
+
+async def _of_next(bench: Bench) -> Row:
+    place = bench.workspace({**app.WHOLE, f"public{IMAGE}": "y" * (1 << 20)})
+    async with backend(bench.folder(), bench.port()) as api, agent(bench, place, api.url) as running:
+        await api.put(app.WHOLE)
+        await running.ready()
+        bench.say("gateway: a file that next dev serves")
+        ports = {"direct": running.dev_port, "gateway": running.port}
+        speeds = await asyncio.to_thread(_speeds, ports, bench.either(30, 10))
+    return Row(
+        "gateway_throughput_next",
+        "gateway, a large file of next dev",
+        "MB/s",
+        median(speeds["gateway"]),
+        f"median of {ROUNDS} blocks, 1 MiB of public/",
+        baseline=median(speeds["direct"]),
+        against="the port of next dev directly",
+        budget=Budget(0.8, on="ratio", at_least=True),
+        samples=speeds,
+    )
+
+
+def _speeds(ports: Mapping[str, int], count: int) -> dict[str, list[float]]:
+    speeds: dict[str, list[float]] = {name: [] for name in ports}
+    with ExitStack() as opened:
+        lines = {name: opened.enter_context(line(port)) for name, port in ports.items()}
+        for one in lines.values():
+            one.throughput(IMAGE, WARM // 10)
+        for number in range(ROUNDS):
+            for name in sorted(ports, reverse=bool(number % 2)):
+                speeds[name].append(lines[name].throughput(IMAGE, count))
+    return speeds
 
 
 async def _measure(bench: Bench, ports: Mapping[str, int]) -> dict[str, Measured]:
