@@ -1,9 +1,10 @@
 """The reference backend under many waiting machines: its memory, and how soon a change is in the hands of its machine.
 
-One app, one held request and one connection a machine, asked again as soon as it was answered, as an agent does.
-Changes are sent at a steady pace whatever happens, so that a slow answer holds back no other, each to the next app. The
-time runs from sending the PUT to the last byte of the machine's answer: the commit to disk is in it, and so is the work
-of this process, which plays all the machines on the same two cores.
+One app, one held request and one connection a machine, asked again as soon as it was answered, as an agent does. The
+machines come one after the other, so that their requests do not all run out in one moment. Changes are sent at a steady
+pace whatever happens, so that a slow answer holds back no other, each to the next app. The time runs from sending the
+PUT to the last byte of the machine's answer: the commit to disk is in it, and so is the work of this process, which
+plays all the machines on the same two cores.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ class Machine:
     holds: asyncio.Event
     sent: dict[bytes, float] = field(default_factory=dict)
 
-    async def run(self, port: int, took: list[float]) -> None:
-        """Until it is cancelled. Every change that is heard of for the first time adds its milliseconds to `took`."""
+    async def run(self, port: int, took: list[float], after: float) -> None:
+        """From `after` seconds on, until it is cancelled. Each change that comes adds its milliseconds to `took`."""
+        await asyncio.sleep(after)
         reader, writer = await asyncio.open_connection(self.host, port)
         try:
             etag = b""
@@ -69,7 +71,7 @@ class Machine:
 
 
 async def measure(bench: Bench) -> list[Row]:
-    count, changes = bench.either(5000, 200), bench.either(3000, 300)
+    count, changes, spread = bench.either(5000, 200), bench.either(3000, 300), bench.either(HOLD_SECONDS, 2)
     folder = bench.folder()
     bench.say(f"control: making {count} apps")
     apps = [f"app-{number}" for number in range(count)]
@@ -81,7 +83,10 @@ async def measure(bench: Bench) -> list[Row]:
         machines = [Machine(app, host, asyncio.Event()) for app in apps]
         took: list[float] = []
         async with asyncio.TaskGroup() as group:
-            waiting = [group.create_task(machine.run(port, took)) for machine in machines]
+            starts = [spread * number / count for number in range(count)]
+            waiting = [
+                group.create_task(one.run(port, took, after)) for one, after in zip(machines, starts, strict=True)
+            ]
             async with asyncio.timeout(DEADLINE):
                 for machine in machines:
                     await machine.holds.wait()
