@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import secrets
 import signal
 import sys
 import time
@@ -23,7 +24,8 @@ import orjson
 
 ROOT = Path(__file__).parents[2]
 APP = "demo"
-KEY = "a-key-for-the-tests"
+KEY = f"a-key-for-the-tests-{secrets.token_hex(4)}"
+"""Nobody else's: what looks for it in all processes must not find it in another run of the tests."""
 READY_SECONDS = 120.0
 
 
