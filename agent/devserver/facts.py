@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from agent.clock import rfc3339
 from agent.devserver.frames import Compile
 from agent.devserver.memory import Memory
 from agent.devserver.states import (
@@ -34,6 +35,17 @@ class Times:
     started_at: str | None = None
     ready_at: str | None = None
     next_try_at: str | None = None
+
+    def after(self, before: State, state: State, *, now: float, wall: float) -> Times:
+        """Of a state that became another kind of state. `now` and `wall`: the same moment by both clocks."""
+        times = replace(self, next_try_at=rfc3339(wall + state.until - now) if isinstance(state, BackingOff) else None)
+        if isinstance(state, Starting):
+            return replace(times, started_at=rfc3339(wall))
+        return replace(times, ready_at=rfc3339(wall)) if became_ready(before, state) else times
+
+
+def became_ready(before: State, state: State) -> bool:
+    return isinstance(before, Starting) and isinstance(state, Ready)
 
 
 @dataclass(frozen=True, slots=True)

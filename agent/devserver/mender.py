@@ -22,11 +22,13 @@ import structlog
 
 from agent.clock import Clock, rfc3339
 from agent.devserver import caches, locks, repair, symptoms, watches
+from agent.devserver.configuration import Configuration
 from agent.devserver.facts import Care, Sample
 from agent.devserver.memory import Memory
 from agent.devserver.meter import Meter
 from agent.devserver.recycle import recycle
 from agent.devserver.repair import Death, Look, Verdict, Vigil
+from agent.devserver.rules import Meaning
 from agent.devserver.symptoms import Symptoms
 from agent.devserver.treatment import Cure, Disk, History, Plan
 from agent.errors import AgentError, DiskError, Occupied
@@ -76,6 +78,7 @@ class Mender:
         self._meter = Meter(vm_megabytes=vm_megabytes)
         self._cores = len(os.sched_getaffinity(0))
         self._symptoms = Symptoms()
+        self._configuration = Configuration()
         self._warm = False
         self._was_ready = False
         self._killed_at: float | None = None
@@ -95,13 +98,19 @@ class Mender:
 
     def heard(self, line: str) -> None:
         before = self._symptoms
-        self._symptoms = symptoms.heard(line, before, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._symptoms = symptoms.heard(line, before, now)
+        self._configuration = self._configuration.heard(line, now)
         if (self._symptoms.flags, self._symptoms.panics) != (before.flags, before.panics):
             self._look_now.set()  # once a second at most, whatever is printed
 
     def stirred(self) -> None:
         """Somebody asked for a page, or something compiles: a restart would be felt now."""
         self._stirred_at = self._clock.monotonic()
+
+    def files_changed(self, meaning: Meaning) -> None:
+        if meaning == "config":
+            self._configuration = self._configuration.changed(self._clock.monotonic())
 
     def free_space(self, why: str) -> bool:
         """Have the caches removed, for whoever could not write. False: there are none, or it was done just now."""
@@ -124,6 +133,7 @@ class Mender:
             self._begin(repair.ended_orphans(", ".join(ended)))
         await self._cure()
         self._symptoms, self._was_ready, self._complaints = Symptoms(), False, ()
+        self._configuration = Configuration()
         self._warm = await asyncio.to_thread(caches.is_warm, self._workspace)
         self._memory = await asyncio.to_thread(self._meter.read)
         self._killed_at = None
@@ -200,6 +210,7 @@ class Mender:
             cpu=now.sample.cpu,
             cores=self._cores,
             disk=self._disk,
+            config_unseen=self._configuration.unseen(self._clock.monotonic()),
         )
 
     async def _carry_out(self, plan: Plan, session: aiohttp.ClientSession) -> bool:

@@ -104,7 +104,7 @@ def _new_cache_after(death: Death) -> Plan | None:
 @dataclass(frozen=True, slots=True)
 class Look:
     """A living process. `rss`: bytes of its whole tree, `cpu`: cores it uses, of `cores`. `quiet`: nothing compiles
-    and nobody asked for anything for QUIET_SECONDS.
+    and nobody asked for anything for QUIET_SECONDS. `config_unseen`: it runs with what next.config said before.
     """
 
     answering: bool
@@ -116,6 +116,7 @@ class Look:
     cpu: float = 0.0
     cores: int = 1
     disk: Disk | None = None
+    config_unseen: bool = False
 
     @property
     def near(self) -> bool:
@@ -140,7 +141,7 @@ class Vigil:
 
 def while_alive(look: Look, vigil: Vigil, history: History, now: float) -> Plan | None:
     """What a living process needs now and may have."""
-    wanted = (_space(look), _watches(look), _cache(look, vigil, now), _memory(look, vigil, now))
+    wanted = (_space(look), _watches(look), _cache(look, vigil, now), _memory(look, vigil, now), _config(look))
     return next((plan for plan in wanted if plan is not None and history.allows(plan, now)), None)
 
 
@@ -174,6 +175,10 @@ def _memory(look: Look, vigil: Vigil, now: float) -> Plan | None:
         return None
     why = f"{memory.share:.0%} of the memory limit of {_mib(memory.limit)} were used"
     return Plan("memory", "restarted it before the kernel would have killed it", why, how="recycle")
+
+
+def _config(look: Look) -> Plan | None:
+    return Plan("config", "restarted it", "next.config changed and Next.js missed it") if look.config_unseen else None
 
 
 def complaints(look: Look, history: History, now: float) -> tuple[str, ...]:

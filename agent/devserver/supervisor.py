@@ -23,10 +23,10 @@ from pathlib import Path
 import aiohttp
 import structlog
 
-from agent.clock import Clock, rfc3339
+from agent.clock import Clock
 from agent.devserver import environment, frames, hmr, lifecycle, orphans, probe, rules
 from agent.devserver.confine import confined, end_all
-from agent.devserver.facts import Sample, Times, facts, problems
+from agent.devserver.facts import Sample, Times, became_ready, facts, problems
 from agent.devserver.frames import Compile
 from agent.devserver.logs import Allowance, LogTail
 from agent.devserver.mender import Glance, Mender
@@ -36,7 +36,6 @@ from agent.devserver.repair import Verdict
 from agent.devserver.sample import Sampler
 from agent.devserver.states import (
     Answered,
-    BackingOff,
     Checked,
     Effect,
     Ending,
@@ -50,7 +49,6 @@ from agent.devserver.states import (
     RestartAsked,
     Silent,
     Spawned,
-    Starting,
     State,
     StopAsked,
     Stopped,
@@ -136,7 +134,9 @@ class Supervisor:
     def files_changed(self, applied: Applied) -> None:
         """A set is on disk, whole."""
         self._synced = True
-        self._post(FilesChanged(rules.meaning(applied.written, applied.deleted)))
+        meaning = rules.meaning(applied.written, applied.deleted)
+        self._mender.files_changed(meaning)
+        self._post(FilesChanged(meaning))
 
     def restart(self, reason: str) -> None:
         """End the server and start it anew, with a new budget of crashes; start it where it gave up."""
@@ -242,18 +242,10 @@ class Supervisor:
             self._child = None
             self._compile, self._sample = Compile(), Sample()
         if type(self._state) is not type(before):
-            self._note_times(before, self._state, now)
-        return effects
-
-    def _note_times(self, before: State, state: State, now: float) -> None:
-        wall = self._clock.wall()
-        next_try_at = rfc3339(wall + state.until - now) if isinstance(state, BackingOff) else None
-        self._times = replace(self._times, next_try_at=next_try_at)
-        if isinstance(state, Starting):
-            self._times = replace(self._times, started_at=rfc3339(wall))
-        elif isinstance(before, Starting) and isinstance(state, Ready):
-            self._times = replace(self._times, ready_at=rfc3339(wall))
+            self._times = self._times.after(before, self._state, now=now, wall=self._clock.wall())
+        if became_ready(before, self._state):
             self._mender.ready()
+        return effects
 
     def _tell(self) -> None:
         care = self._mender.care

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from agent.devserver.memory import MIB
 from agent.status import Repair
 
-Kind = Literal["killed", "memory", "cache", "lock", "port", "disk", "watches"]
+Kind = Literal["killed", "memory", "cache", "lock", "port", "disk", "watches", "config"]
 
 ENTRIES: Final = 20
 LOW_BYTES: Final = 64 * MIB
@@ -27,6 +27,7 @@ BOUNDS: Mapping[Kind, tuple[int, float]] = {
     "disk": (1, 300.0),
     "lock": (3, 600.0),
     "watches": (1, 3600.0),
+    "config": (3, 600.0),
 }
 """How often within how many seconds."""
 

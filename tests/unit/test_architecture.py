@@ -37,6 +37,7 @@ DECIDING = {
     "agent/devserver/confine.py": "what a command may do",
     "agent/devserver/memory.py": "how much memory there is",
     "agent/devserver/symptoms.py": "what the dev server says is wrong",
+    "agent/devserver/configuration.py": "whether it has read what next.config says now",
     "agent/devserver/treatment.py": "what a repair is, and how often it may be done",
     "agent/devserver/repair.py": "which repair is due",
     "agent/devserver/ansi.py": "what is text and what is colour",

@@ -38,6 +38,21 @@ def test_the_facts_carry_what_is_known() -> None:
     assert (told.rss_bytes, told.pss_bytes, told.cpu, told.processes) == (3, 2, 0.5, 2)
 
 
+def test_times_follow_the_states_and_readiness_outlives_its_process() -> None:
+    started = Starting(Ledger(), 7, 0.0)
+    ready = Ready(Ledger(), 7, 0.0)
+    pause = BackingOff(Ledger(), "it crashed", until=12.0)
+
+    born = Times().after(Waiting(Ledger(), "", 0.0), started, now=0.0, wall=0.0)
+    seen = born.after(started, ready, now=2.0, wall=2.0)
+    waits = seen.after(ready, pause, now=10.0, wall=10.0)
+
+    assert born == Times("1970-01-01T00:00:00.000Z", None, None)
+    assert seen == Times("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:02.000Z", None)
+    assert waits == Times(seen.started_at, seen.ready_at, "1970-01-01T00:00:12.000Z")
+    assert waits.after(pause, started, now=12.0, wall=12.0).next_try_at is None
+
+
 def test_what_is_missing_is_a_problem_only_once_the_files_had_their_chance() -> None:
     waiting = Waiting(Ledger(), "package.json is not in /w yet", 0.0)
 

@@ -264,3 +264,10 @@ def test_a_repair_that_another_one_follows_did_not_help() -> None:
         "did not help: it panicked",
         RUNNING,
     ]
+
+
+def test_a_configuration_that_was_missed_is_read_by_a_new_process() -> None:
+    plan = while_alive(replace(WELL, config_unseen=True), Vigil(), NEW, 0.0)
+    assert plan is not None
+    assert (plan.kind, plan.how, plan.cures) == ("config", "restart", ())
+    assert while_alive(WELL, Vigil(), NEW, 0.0) is None
