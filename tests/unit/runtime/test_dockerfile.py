@@ -52,6 +52,13 @@ def test_the_agent_is_started_without_a_shell() -> None:
     assert json.loads(entry.removeprefix("ENTRYPOINT "))[1:] == ["-m", "agent", "run"]
 
 
+def test_the_authorities_are_a_folder_to_look_in_and_no_file_to_read_whole() -> None:
+    base = LINES[next(at for at, line in enumerate(LINES) if line.endswith(" AS base")) + 1]
+    assert "install --yes --no-install-recommends ca-certificates" in base
+    assert "&& rm /usr/lib/ssl/cert.pem" in base, "in the layer it came with, and a build that finds none has to say so"
+    assert "SSL_CERT" not in TEXT.partition("FROM base\n")[2], "the dev server would be given it too"
+
+
 def test_the_defaults_of_workspace_and_state_lead_into_one_folder() -> None:
     shipped = "\n".join(SHIPPED)
     for name in ("WORKSPACE", "STATE_DIR"):
