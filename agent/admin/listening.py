@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_server import Server
 
 CONNECTIONS_MOST = 128
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - Fly's checks come over the machine's private address
 
 
-async def listen(server: web.Server, host: str, port: int) -> list[asyncio.Server]:
+async def listen(server: Server, host: str, port: int) -> list[asyncio.Server]:
     """The listeners, the first of them on `host`. Raises OSError, with nothing left open.
 
     Where `host` is everywhere, IPv6 is taken as well if the machine has it, so that nobody else can answer there in the

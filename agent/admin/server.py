@@ -5,6 +5,9 @@ has a user of its own; acting takes the key. Nothing here changes a fact: answer
 `Actions` are asked, never waited for. A probe of these endpoints is no activity: the idle clock does not know this
 room. Every error is JSON, `{"success": false, "error": "…"}`.
 
+Nine fixed paths need no application and no router. All of `aiohttp.web` would be 1 MiB more on every machine, so the
+parts of its low-level server are imported by themselves, in all of this room.
+
 What must not live here: how facts are shown (view.py, exposition.py), who may act (access.py).
 """
 
@@ -13,13 +16,15 @@ from __future__ import annotations
 import asyncio
 import platform
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
 import psutil
 import structlog
-from aiohttp import web
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response, StreamResponse
+from aiohttp.web_server import Server
 
 from agent.admin import view
 from agent.admin.access import Refusal, hidden, refusal
@@ -38,6 +43,15 @@ LOG_LINES = 1_000
 STOP_SECONDS = 0.1
 """aiohttp waits this long for answers under way and, once it has cancelled them, as long again."""
 KEEPALIVE_SECONDS = 75.0
+
+READING = ("GET", "HEAD")
+ACTING = ("POST",)
+
+ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""An answer is true for one moment only, and it is what it says it is (a browser that guesses the type of /logs holds
+a followed log back until it has read enough of it to guess)."""
+
+Answer = Callable[[BaseRequest], Awaitable[StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +86,19 @@ class Admin:
         self._started = clock.monotonic()
         self._versions = {"python": platform.python_version(), "aiohttp": aiohttp.__version__}
         self._streams = Streams()
-        self._runner: web.AppRunner | None = None
+        self._server: Server | None = None
         self._listeners: list[asyncio.Server] = []
+        self._paths: Mapping[str, tuple[tuple[str, ...], Answer]] = {
+            "/healthz": (READING, self._healthz),
+            "/readyz": (READING, self._readyz),
+            "/status": (READING, self._status),
+            "/metrics": (READING, self._metrics),
+            "/events": (READING, self._events),
+            "/logs": (READING, self._log),
+            "/sync": (ACTING, self._sync),
+            "/restart": (ACTING, self._restart),
+            "/sleep": (ACTING, self._sleep),
+        }
 
     @property
     def port(self) -> int:
@@ -85,62 +110,70 @@ class Admin:
 
     async def start(self, port: int, host: str = EVERYWHERE) -> None:
         """Listen, or raise ConfigError (Occupied where another process has the port) with nothing left open."""
-        runner = self._runner = web.AppRunner(
-            self._application(),
+        server = self._server = Server(
+            self._answer,
             access_log=None,
             handler_cancellation=True,  # a client that left leaves no task waiting for the next event
             keepalive_timeout=KEEPALIVE_SECONDS,
-            shutdown_timeout=STOP_SECONDS,
         )
         try:
-            await runner.setup()
-            if runner.server is not None:
-                self._listeners = await listen(runner.server, host, port)
+            self._listeners = await listen(server, host, port)
         except OSError as error:
             await self.stop()
             raise unusable(port, error) from error
 
     async def stop(self) -> None:
         """Stop listening and end what is open, streams too. May be called again, also after a cancellation."""
-        if self._runner is not None:
+        if self._server is not None:
             for listener in self._listeners:
                 listener.close()
             self._listeners = []
             self._streams.close()
-            await self._runner.cleanup()
-            self._runner = None
+            await asyncio.sleep(0)  # what has come is begun, so that it is not taken for idle
+            self._server.pre_shutdown()
+            await self._server.shutdown(STOP_SECONDS)
+            self._server = None
 
-    def _application(self) -> web.Application:
-        app = web.Application(middlewares=[_json_errors, self._guard])
-        app.on_response_prepare.append(_common_headers)
-        app.add_routes(
-            [
-                web.get("/healthz", self._healthz),
-                web.get("/readyz", self._readyz),
-                web.get("/status", self._status),
-                web.get("/metrics", self._metrics),
-                web.get("/events", self._events),
-                web.get("/logs", self._log),
-                web.post("/sync", self._sync),
-                web.post("/restart", self._restart),
-                web.post("/sleep", self._sleep),
-            ]
-        )
-        return app
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
+        """Errors in the contract's form, whoever found them."""
+        try:
+            response = await self._dispatch(request)
+        except Exception:
+            if request.writer.output_size:
+                raise  # a stream that had begun: aiohttp says so in the log and cuts it off
+            log.exception("admin.request_failed", path=request.path)
+            response = _failure(500, "the agent failed to answer; its log says why")
+        if not response.prepared:
+            response.headers.update(ALWAYS)
+        return response
 
-    async def _healthz(self, request: web.Request) -> web.Response:
+    async def _dispatch(self, request: BaseRequest) -> StreamResponse:
+        why = hidden(request.path, request.headers.get("Authorization"), self._key)
+        if why is not None and self._app_user is not None and await is_app_code(request.transport, self._app_user):
+            return _unauthorized(why)
+        if request.path not in self._paths:
+            return _failure(404, f"there is no {request.path} here")
+        methods, answer = self._paths[request.path]
+        if request.method in methods:
+            return await answer(request)
+        allowed = ", ".join(methods)
+        response = _failure(405, f"{request.path} takes {allowed}, not {request.method}")
+        response.headers["Allow"] = allowed
+        return response
+
+    async def _healthz(self, request: BaseRequest) -> Response:
         reason = unhealthy(self._board.snapshot)
         return _json({"success": True}) if reason is None else _failure(503, reason)
 
-    async def _readyz(self, request: web.Request) -> web.Response:
+    async def _readyz(self, request: BaseRequest) -> Response:
         waits = missing(self._board.snapshot)
         return _failure(503, "; ".join(waits), missing=waits) if waits else _json({"success": True})
 
-    async def _status(self, request: web.Request) -> web.Response:
+    async def _status(self, request: BaseRequest) -> Response:
         uptime = self._clock.monotonic() - self._started
         return _json({**self._show(self._board.snapshot), "uptime_seconds": round(uptime, 3)})
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _metrics(self, request: BaseRequest) -> Response:
         from agent.admin import exposition  # noqa: PLC0415 - 1 MiB that a machine which nobody scrapes does not pay
 
         process = psutil.Process()
@@ -153,12 +186,12 @@ class Admin:
                 cpu_seconds=times.user + times.system,
                 open_fds=process.num_fds(),
             )
-        return web.Response(body=exposition.render(scrape), headers={"Content-Type": exposition.CONTENT_TYPE})
+        return Response(body=exposition.render(scrape), headers={"Content-Type": exposition.CONTENT_TYPE})
 
-    async def _events(self, request: web.Request) -> web.StreamResponse:
+    async def _events(self, request: BaseRequest) -> StreamResponse:
         return await self._stream(request, "text/event-stream", lambda: events(self._board, self._show))
 
-    async def _log(self, request: web.Request) -> web.StreamResponse:
+    async def _log(self, request: BaseRequest) -> StreamResponse:
         asked, follow = request.query.get("lines", str(LOG_LINES)), request.query.get("follow", "0")
         if not re.fullmatch(r"[0-9]{1,9}", asked):
             return _failure(400, f"lines is {asked!r} (it takes a whole number; the last {LOG_LINES} lines are kept)")
@@ -167,23 +200,23 @@ class Admin:
         last = min(int(asked), LOG_LINES)
         if follow == "1":
             return await self._stream(request, "text/plain; charset=utf-8", lambda: followed(self._logs, last))
-        return web.Response(body=text(self._logs.lines(), last), content_type="text/plain", charset="utf-8")
+        return Response(body=text(self._logs.lines(), last), content_type="text/plain", charset="utf-8")
 
-    async def _sync(self, request: web.Request) -> web.Response:
+    async def _sync(self, request: BaseRequest) -> Response:
         refused = self._refused(request)
         if refused is None:
             log.info("admin.sync_asked", remote=request.remote)
             self._actions.sync()
         return refused or _json({"success": True}, 202)
 
-    async def _restart(self, request: web.Request) -> web.Response:
+    async def _restart(self, request: BaseRequest) -> Response:
         refused = self._refused(request)
         if refused is None:
             log.info("admin.restart_asked", remote=request.remote)
             self._actions.restart("asked for by POST /restart")
         return refused or _json({"success": True}, 202)
 
-    async def _sleep(self, request: web.Request) -> web.Response:
+    async def _sleep(self, request: BaseRequest) -> Response:
         refused = self._refused(request)
         if refused is None:
             log.info("admin.sleep_asked", remote=request.remote)
@@ -194,71 +227,32 @@ class Admin:
     def _show(self, now: Snapshot) -> view.Facts:
         return view.facts(now, self._versions, self._clock.wall())
 
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        why = hidden(request.path, request.headers.get("Authorization"), self._key)
-        if why is not None and self._app_user is not None and await is_app_code(request.transport, self._app_user):
-            return _unauthorized(why)
-        return await handler(request)
-
-    def _refused(self, request: web.Request) -> web.Response | None:
+    def _refused(self, request: BaseRequest) -> Response | None:
         why = refusal(request.headers.get("Authorization"), self._key)
         if why is not None:
             return _unauthorized(why)
         return _failure(503, "the agent is stopping") if self._board.snapshot.stopping else None
 
     async def _stream(
-        self, request: web.Request, content_type: str, chunks: Callable[[], AsyncGenerator[bytes]]
-    ) -> web.StreamResponse:
-        headers = {"Content-Type": content_type}
+        self, request: BaseRequest, content_type: str, chunks: Callable[[], AsyncGenerator[bytes]]
+    ) -> StreamResponse:
+        headers = {**ALWAYS, "Content-Type": content_type}
         if request.method == "HEAD":
-            return web.Response(headers=headers)
+            return Response(headers=headers)
         if self._streams.refusal is not None:
             return _failure(503, self._streams.refusal)
-        return await self._streams.send(request, web.StreamResponse(headers=headers), chunks())
+        return await self._streams.send(request, StreamResponse(headers=headers), chunks())
 
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+def _json(value: object, status: int = 200) -> Response:
+    return Response(body=view.encode(value), status=status, content_type="application/json")
 
 
-@web.middleware
-async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Errors in the contract's form, whoever found them."""
-    try:
-        return await handler(request)
-    except web.HTTPMethodNotAllowed as error:
-        allowed = ", ".join(sorted(error.allowed_methods))
-        response = _failure(405, f"{request.path} takes {allowed}, not {request.method}")
-        response.headers["Allow"] = allowed
-        return response
-    except web.HTTPNotFound:
-        return _failure(404, f"there is no {request.path} here")
-    except web.HTTPException as error:
-        return _failure(error.status, error.reason)
-    except Exception:
-        if request.writer.output_size:
-            raise  # a stream that had begun: aiohttp says so in the log and cuts it off
-        log.exception("admin.request_failed", path=request.path)
-        return _failure(500, "the agent failed to answer; its log says why")
-
-
-async def _common_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """An answer is true for one moment only, and it is what it says it is (a browser that guesses the type of /logs
-    holds a followed log back until it has read enough of it to guess).
-    """
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-
-
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=view.encode(value), status=status, content_type="application/json")
-
-
-def _unauthorized(why: Refusal) -> web.Response:
+def _unauthorized(why: Refusal) -> Response:
     response = _failure(401, why.message)
     response.headers["WWW-Authenticate"] = why.challenge
     return response
 
 
-def _failure(status: int, message: str, **more: object) -> web.Response:
+def _failure(status: int, message: str, **more: object) -> Response:
     return _json({"success": False, "error": message, **more}, status)

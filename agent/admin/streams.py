@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import structlog
-from aiohttp import web
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
 
 log = structlog.get_logger()
 
@@ -44,8 +45,8 @@ class Streams:
         return None
 
     async def send(
-        self, request: web.Request, response: web.StreamResponse, chunks: AsyncGenerator[bytes]
-    ) -> web.StreamResponse:
+        self, request: BaseRequest, response: StreamResponse, chunks: AsyncGenerator[bytes]
+    ) -> StreamResponse:
         """Answer with `chunks` as they come. `chunks` is closed in any case."""
         scope = asyncio.timeout(None)
         self._open.add(scope)
@@ -73,7 +74,7 @@ class Streams:
                 scope.reschedule(0.0)  # a deadline long past: at once
 
 
-def _abort(request: web.Request) -> None:
+def _abort(request: BaseRequest) -> None:
     """Let go of a socket that takes nothing any more, and of what was still to be written to it."""
     if request.transport is not None:
         request.transport.abort()

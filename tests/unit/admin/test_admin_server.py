@@ -180,6 +180,12 @@ class TestHttp:
             assert await response.read() == b""
             assert response.headers["Cache-Control"] == "no-store"
 
+    @pytest.mark.parametrize("path", ["/healthz", "/metrics", "/events", "/logs", "/logs?follow=1", "/sync", "/nope"])
+    async def test_every_answer_is_kept_by_nobody_and_is_what_it_says_it_is(self, port: Port, path: str) -> None:
+        async with port.client.get(path) as response:
+            assert response.headers["Cache-Control"] == "no-store"
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+
     async def test_a_defect_is_a_500_in_the_contracts_form_and_the_next_request_is_served(self, port: Port) -> None:
         def lines() -> list[str]:
             raise KeyError("broken")
@@ -216,7 +222,7 @@ class TestPort:
         )
         with pytest.raises(ConfigError, match=r"^AGENT_PORT 1234 cannot be listened on"):
             await other.start(1234, "192.0.2.1")
-        assert other._runner is None
+        assert other._server is None
 
     async def test_it_can_be_stopped_twice_and_before_it_was_started(self, port: Port) -> None:
         await port.admin.stop()
