@@ -1,8 +1,8 @@
 """What an agent costs that has nothing to do: memory, processor, and what it asks of the backend.
 
-Real control plane, real `next dev` that has served its page, nobody there. Everything is counted over one window, and
-an hour is that window many times. The full window is a multiple of the held request's 25 s and of the report's 30 s, so
-that neither is counted once too often.
+Real control plane, real `next dev` that has served its page, nobody there; the agent's interpreter is set up as in the
+image. Everything is counted over one window, and an hour is that window many times. The full window is a multiple of
+the held request's 25 s and of the report's 30 s, so that neither is counted once too often.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scripts.benches import app
 from scripts.benches.counter import Counter, counter
 from scripts.benches.place import Bench
 from scripts.benches.rows import Budget, Row
-from scripts.benches.running import agent
+from scripts.benches.running import agent, image_environment
 from tests.peers.stack import Stack, backend
 
 SETTLE_SECONDS = 10
@@ -47,7 +47,7 @@ async def measure(bench: Bench) -> list[Row]:
         await api.put(app.WHOLE)
         counted = await opened.enter_async_context(counter(bench.port(), urlsplit(api.url).port or 0))
         through = f"http://127.0.0.1:{counted.port}"
-        running = await opened.enter_async_context(agent(bench, place, through))
+        running = await opened.enter_async_context(agent(bench, place, through, **await image_environment()))
         await running.ready()
         async with running.session.get(running.url) as answer:
             await answer.read()
