@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser, async_playwright
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -43,6 +44,10 @@ FIRST_PORT = 20_000
 PORTS_EACH = 3_000  # 4 workers stay below 32768, where Linux begins to give ports away
 
 WorkspaceFactory = Callable[..., Path]
+
+# How long an example takes says something about the machine and who else uses it, and nothing about what is tested.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_sessionstart() -> None:

@@ -56,7 +56,7 @@ async def whole_set(client: Client) -> dict[str, str]:
     return {entry["filepath"]: entry["content_hash"] for entry in (await client.files()).json()["files"]}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(puts, max_size=12), st.data())
 async def test_following_by_deltas_is_the_same_as_asking_for_the_whole_set(
     monkeypatch: pytest.MonkeyPatch, calls: Calls, data: st.DataObject
@@ -82,7 +82,7 @@ async def test_following_by_deltas_is_the_same_as_asking_for_the_whole_set(
                 assert follower.revisions == sorted(set(follower.revisions))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(puts, max_size=12), st.data())
 async def test_no_change_is_lost_to_those_whose_requests_are_held(calls: Calls, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

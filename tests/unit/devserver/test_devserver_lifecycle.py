@@ -339,7 +339,7 @@ class World:
         self.now = until
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(MOVE, max_size=40))
 def test_on_no_walk_are_there_two_processes_or_one_that_was_told_to_end_and_lives_on(
     moves: list[tuple[Callable[[float], Event], float, float]],
@@ -352,7 +352,7 @@ def test_on_no_walk_are_there_two_processes_or_one_that_was_told_to_end_and_live
         world.pass_time(pause)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(moves=st.lists(MOVE, max_size=25), launch_ends=st.booleans())
 def test_from_everywhere_a_stop_ends_in_time_whatever_the_process_does(
     *, moves: list[tuple[Callable[[float], Event], float, float]], launch_ends: bool

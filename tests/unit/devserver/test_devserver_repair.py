@@ -224,7 +224,7 @@ DEATHS = st.builds(Death, st.text(), SYMPTOMS, st.booleans(), st.booleans(), st.
 MOMENTS = st.tuples(st.one_of(LOOKS, DEATHS, st.just("ready")), st.sampled_from([0.0, 0.5, 5.0, 60.0, 700.0]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(MOMENTS, max_size=120))
 def test_whatever_happens_no_repair_comes_more_often_than_its_bound_and_the_ledger_stays_small(
     moments: list[tuple[Look | Death | str, float]],

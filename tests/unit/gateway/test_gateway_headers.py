@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.gateway.headers import Way, to_client, to_upstream
@@ -28,7 +28,6 @@ def location(value: bytes, *request: tuple[bytes, bytes]) -> bytes:
     return to_client(answered((b"Location", value)), head, dev_port=3001, close=False)[0][1]
 
 
-@settings(deadline=None)
 @given(END_TO_END, st.lists(st.tuples(HOP, st.just(b"x")), max_size=3))
 def test_end_to_end_fields_keep_order_case_and_number(fields: Fields, hops: list[tuple[bytes, bytes]]) -> None:
     mixed = (*fields, *hops)
@@ -118,7 +117,6 @@ def test_a_path_that_looks_like_a_host_does_not_become_one() -> None:
     assert location(b"http://localhost:3001//e", *proxied) == b"https://app.example//e"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60).filter(lambda raw: b"3001" not in raw))
 def test_no_other_location_is_touched(value: bytes) -> None:
     assert location(value) == value

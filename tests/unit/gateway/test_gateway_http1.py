@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.gateway.chunked import ChunkScanner
@@ -26,7 +26,6 @@ SPECIAL = {b"host", b"content-length", b"transfer-encoding", b"connection"}
 FIELDS = st.lists(st.tuples(NAME.filter(lambda name: name.lower() not in SPECIAL), VALUE), max_size=20).map(tuple)
 
 
-@settings(deadline=None)
 @given(FIELDS)
 def test_a_head_survives_reading_and_writing(fields: tuple[tuple[bytes, bytes], ...]) -> None:
     raw = write_request("GET", "/a?b", "1.1", ((b"Host", b"h"), *fields))
@@ -35,7 +34,6 @@ def test_a_head_survives_reading_and_writing(fields: tuple[tuple[bytes, bytes], 
     assert parse_response(raw[:-4], method="GET").fields == fields
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_reader_stumble(raw: bytes) -> None:
     for read in (parse_request, lambda data: parse_response(data, method="GET")):
@@ -105,7 +103,6 @@ CHUNK = st.binary(min_size=1, max_size=40).map(lambda data: b'%x;a="b"\r\n%b\r\n
 TRAILERS = st.lists(st.tuples(NAME, VALUE).map(lambda field: b"%b: %b\r\n" % field), max_size=3).map(b"".join)
 
 
-@settings(deadline=None)
 @given(st.lists(CHUNK, max_size=6).map(b"".join), TRAILERS, st.binary(max_size=20), st.integers(1, 30))
 def test_a_chunked_body_ends_where_it_ends_however_it_arrives(
     chunks: bytes, trailers: bytes, behind: bytes, step: int
@@ -158,7 +155,6 @@ def frame(size: int, masked: bool) -> bytes:  # noqa: FBT001
     return head + (b"mask" if masked else b"") + b"\x89" * size
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(SIZES, st.booleans()), max_size=4), STEPS)
 def test_a_socket_is_between_two_frames_exactly_at_their_ends(frames: list[tuple[int, bool]], step: int) -> None:
     wire, ends = b"", {0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.gateway.bodies import scanner
@@ -135,7 +135,6 @@ def passed_on(body: Body, arrivals: list[bytes]) -> bytes:
 CUTS = st.lists(st.integers(0, 400), max_size=8)
 
 
-@settings(deadline=None)
 @given(DOCUMENTS, CUTS)
 @example(b'<html a="x>y"><head>', [11])
 @example(b"<!--->x--><head>", [5])
@@ -144,7 +143,6 @@ def test_the_same_bytes_get_the_tag_at_the_same_place_however_they_arrive(html: 
     assert passed_on(Length(len(html)), cut(html, cuts)) == whole(html)
 
 
-@settings(deadline=None)
 @given(DOCUMENTS, CUTS, CUTS)
 @example(b"<head>x", [6], [])
 def test_so_do_chunked_ones_however_they_were_cut_into_chunks(html: bytes, chunks: list[int], cuts: list[int]) -> None:
@@ -155,7 +153,6 @@ def test_so_do_chunked_ones_however_they_were_cut_into_chunks(html: bytes, chunk
         assert shown == raw
 
 
-@settings(deadline=None)
 @given(DOCUMENTS)
 def test_without_the_tag_the_bytes_are_the_original(html: bytes) -> None:
     shown = whole(html)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.gateway.landing import landing
@@ -46,7 +46,6 @@ def test_what_cannot_stand_in_a_header_is_encoded() -> None:
     assert to('/ü "<x>"?y= #é\\') == "/%C3%BC%20%22%3Cx%3E%22?y=%20#%C3%A9%5C"
 
 
-@settings(deadline=None)
 @given(
     st.text(max_size=40)
     | st.lists(st.sampled_from(["/", "\\", ".", "__preview", "?", "#", "a", ":", "@"])).map("".join)
@@ -61,7 +60,6 @@ def test_nothing_leads_to_another_site_or_breaks_a_header(path: str) -> None:
     assert not found.startswith(("//", "/__preview/"))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_no_target_makes_it_stumble(target: str) -> None:
     assert landing("/__preview/asleep?" + target).startswith("/")

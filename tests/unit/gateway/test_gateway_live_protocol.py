@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.gateway.frames import close
@@ -47,7 +47,6 @@ FRAMES = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(FRAMES, max_size=6), st.lists(st.integers(0, 300), max_size=6))
 def test_frames_are_read_the_same_however_they_arrive(
     frames: list[tuple[bytes, Text | Ping | Pong | Close]], cuts: list[int]
@@ -82,7 +81,6 @@ def test_a_broken_rule_is_answered_with_its_status(raw: bytes, status: int) -> N
     assert caught.value.status == status
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_are_held_for_long(data: bytes) -> None:
     reader = FrameReader()

@@ -8,7 +8,7 @@ from typing import get_args
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.gateway.classes import AWAKE, classify
@@ -63,7 +63,6 @@ def test_a_second_start_is_waited_for_by_the_pages_of_the_first() -> None:
     assert isinstance(decide(FETCH, again), Hold)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(get_args(DevServerState)))
 def test_a_stopping_agent_forwards_nothing(state: DevServerState) -> None:
     assert not isinstance(decide(PAGE, replace(while_(state), stopping=True)), Forward | Hold)
@@ -118,7 +117,6 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
 )
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(NEVER),
     st.lists(st.sampled_from(SPELLINGS), max_size=3),
@@ -162,7 +160,6 @@ def test_nothing_is_written_below_next() -> None:
     assert not blocked(Request("GET", "/_next/something-new"))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.sampled_from(["GET", "POST"]))
 def test_no_path_makes_the_decision_stumble(path: str, method: str) -> None:
     request = Request(method, "/" + path)

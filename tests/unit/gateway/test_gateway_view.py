@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import get_args
 
 import orjson
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.gateway.pages.render import encode, render
@@ -53,7 +53,6 @@ def test_the_packages_are_a_milestone_of_their_own() -> None:
     assert steps(starting)["dependencies"] == ("done", "")
 
 
-@settings(deadline=None)
 @given(st.sampled_from(get_args(DevServerState)), st.booleans(), st.booleans())
 def test_every_state_has_something_to_say(state: DevServerState, synced: bool, stopping: bool) -> None:  # noqa: FBT001
     now = replace(NEW, dev_server=DevServerFacts(state=state), stopping=stopping, sync=SYNCED if synced else NEW.sync)
@@ -79,7 +78,6 @@ def test_a_failure_is_a_sentence_and_the_lines_that_prove_it() -> None:
     assert shown.proof == ("next.config.ts:3:7: Unexpected token", "Error: broken")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_a_line_loses_its_controls_and_nothing_else(text: str) -> None:
     assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", plain(text))
@@ -97,7 +95,6 @@ STRANGE = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(STRANGE, STRANGE, st.lists(STRANGE, max_size=3))
 def test_whatever_is_said_is_shown_as_text_and_never_as_a_page(title: str, sentence: str, proof: list[str]) -> None:
     for kind in ("waking", "failed"):
@@ -108,7 +105,6 @@ def test_whatever_is_said_is_shown_as_text_and_never_as_a_page(title: str, sente
         assert shown == title.encode("utf-8", "replace").decode()
 
 
-@settings(deadline=None)
 @given(STRANGE, STRANGE)
 def test_the_script_reads_the_same_view_that_the_page_shows(title: str, line: str) -> None:
     shown = View("failed", title, "It failed.", proof=(line,))

@@ -243,7 +243,7 @@ CHANGES = st.tuples(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 @given(changes=st.lists(CHANGES, max_size=5))
 def test_any_story_is_told_the_same_to_the_next_life(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[dict[str, Record], list[str], str | None, bool]]
