@@ -29,6 +29,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "disk": limits.full_disk,
     "check": inside.check,
     "attacks": inside.attacks,
+    "trust": inside.trust,
 }
 
 

@@ -1,4 +1,4 @@
-"""What the agent's own check says on a machine."""
+"""What is seen from inside of a machine: the agent's own check, and whom its TLS trusts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from scripts.images.scenarios.place import World, Wrong
 
 # A machine's root may do everything; a container's may not even see which files an agent has open that hides them.
 ROOT_ON_FLY = ("--cap-add", "SYS_PTRACE")
+AUTHORITIES = 100
+"""Debian has about 150, of which one or another may be out of date."""
+TRUST = """
+openssl verify /usr/share/ca-certificates/mozilla/*.crt 2>/dev/null | grep -c ': OK$'
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=stranger -keyout /tmp/key -out /tmp/stranger.crt 2>/dev/null
+openssl verify /tmp/stranger.crt >/dev/null 2>&1 && echo trusted || echo refused
+"""
 CHECK = "python3 -m agent check || true"  # its lines say more than its exit status
 
 
@@ -29,3 +36,13 @@ async def attacks(world: World) -> str:
         if bad or not begun or "the agent that runs" not in begun[0]:
             raise Wrong("\n".join(bad) or f"what was attacked: {begun}")
         return f"{len(said)} lines, none of them a failure; {begun[0]}"
+
+
+async def trust(world: World) -> str:
+    """TLS trusts Debian's authorities, which are looked up one by one, and no stranger"""
+    async with world.machine("--entrypoint", "sh", "--", "-c", TRUST) as machine:
+        await machine.exited()
+        known, stranger = (await machine.tail()).split()
+        if int(known) < AUTHORITIES or stranger != "refused":
+            raise Wrong(f"{known} authorities are trusted, and one that nobody knows is {stranger}")
+        return f"{known} authorities"
