@@ -38,6 +38,9 @@ PAGES = {
     "service worker": HEAD
     + "<script>navigator.serviceWorker.register('/sw.js')</script></head><h1>The app</h1></html>",
 }
+BACK = PAGE.replace('fetch("/ping"); location.reload();', "").replace(
+    "window.ends", 'addEventListener("pageshow", (event) => (window.kept = event.persisted)); window.ends', 1
+)
 INNER = HEAD + "<script>setInterval(() => fetch('/poll'), 100)</script></head><p>inside</p></html>"
 
 
@@ -68,6 +71,63 @@ async def test_pages_of_every_kind_sleep_and_ask_for_nothing() -> None:
         for path, page in pages.items():
             await page.bring_to_front()
             await page.wait_for_url(f"{here.url}{path}?a#b")
+
+
+async def test_a_tab_that_is_too_busy_to_hear_in_time_wakes_nothing() -> None:
+    async with place(BACK) as here, tabs() as window:
+        page = window.pages[0]
+        await page.goto(here.url + "/shop?a#b")
+        await page.get_by_label("name").fill("Ada")
+        await window.new_page()
+        await until(lambda: here.standing.gateway.pages == (0, 1))
+        port = here.standing.gateway.port
+        async with asyncio.TaskGroup() as group:
+            group.create_task(page.evaluate("{ const now = Date.now(); while (Date.now() - now < 2000); }"))
+            await asyncio.sleep(0.2)  # nothing tells that it does not listen any more
+            assert await here.sleep(0.3) == 1
+            await here.standing.gateway.stop()
+        async with counting(port) as came:
+            await asyncio.sleep(QUIET_SECONDS)  # what must not happen has no event
+            assert came == []
+        here.wake()
+        await here.standing.gateway.start(port, "127.0.0.1")
+        await page.bring_to_front()
+        await expect(page.get_by_label("name")).to_have_value("Ada", timeout=10_000)
+        assert page.url == f"{here.url}/shop?a#b"
+
+
+async def test_what_the_browser_keeps_for_its_back_button_is_silent_and_alive_when_it_is_seen_again() -> None:
+    async with place(BACK) as here, place(INNER) as elsewhere, tabs() as window:
+        page, gateway = window.pages[0], here.standing.gateway
+        await page.goto(here.url)
+        await page.goto(here.url + "/shop")
+        await until(lambda: gateway.pages == (1, 0))  # and not one more that nobody sees
+        await page.goto(elsewhere.url)
+        await until(lambda: gateway.pages == (0, 0))
+        assert await here.sleep() == 0
+        port = gateway.port
+        await gateway.stop()
+        async with counting(port) as came:
+            await asyncio.sleep(QUIET_SECONDS)  # what must not happen has no event
+            assert came == []
+        here.wake()
+        await gateway.start(port, "127.0.0.1")
+        here.standing.activity.clear()
+        await page.evaluate("history.back()")
+        await until(lambda: gateway.pages == (1, 0))
+        assert await page.evaluate("window.kept") is True
+        assert here.standing.activity == [("shown", "/shop")]
+
+        # From the asleep page, which is on screen, back to a page before it and forward again.
+        assert await here.sleep() == 1
+        await asleep(page)
+        here.wake()
+        await page.evaluate("history.back()")
+        await page.wait_for_url(here.url + "/", wait_until="commit")
+        await until(lambda: gateway.pages == (1, 0))
+        await page.evaluate("history.forward()")
+        await page.wait_for_url(here.url + "/shop", wait_until="commit")
+        await until(lambda: gateway.pages == (1, 0))
 
 
 async def test_a_frozen_tab_wakes_nothing_when_it_is_thawed_unseen() -> None:

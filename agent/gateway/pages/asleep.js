@@ -22,8 +22,9 @@
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) wake();
   });
-  // Back in the history leads to this page as it was left: it has to work once more.
-  addEventListener("pageshow", () => {
+  // Back in the history leads to this page as it was left: it has to work once more, and who comes that way is a person.
+  addEventListener("pageshow", (event) => {
     woken = false;
+    if (event.persisted && !document.hidden) wake();
   });
 })();

@@ -39,7 +39,7 @@
       return; // the app's own policy may forbid it
     }
     live.onopen = look;
-    live.onmessage = (event) => event.data === "sleep" && fallAsleep();
+    live.onmessage = (event) => event.data === "sleep" && (asleep ? leave() : fallAsleep({ told: true }));
     live.onclose = (event) => {
       live = null;
       if (isAsleep(event)) fallAsleep();
@@ -81,6 +81,19 @@
   document.addEventListener("visibilitychange", look, true);
   document.addEventListener("freeze", () => (frozen = true), true);
 
+  // A page that the browser keeps for its Back button hangs up: else it would learn of its socket's end only when it has
+  // long been seen again. Who comes back to it that way is a person.
+  addEventListener("pagehide", (event) => event.persisted && hangUp(), true);
+  addEventListener("pageshow", (event) => event.persisted && look(), true);
+
+  function hangUp() {
+    if (!live) return;
+    live.onopen = live.onmessage = live.onclose = null;
+    live.close();
+    live = null;
+    dialled = -Infinity;
+  }
+
   // ---- Falling asleep
 
   // Of the page as it is now: an app may have changed its address since it was loaded.
@@ -92,17 +105,24 @@
     return event.code === 1001 && event.reason === "asleep";
   }
 
-  function fallAsleep() {
+  function fallAsleep({ told } = {}) {
     if (asleep) return;
     asleep = true;
     silence();
     store(key(), () => saved());
-    // What a frozen tab hears when it thaws is old: the machine may be long gone, and to ask it for the asleep page would
-    // wake it for nobody. Silent as it is, the page waits until it is seen, and then comes back by itself.
-    if (frozen && document.hidden) {
+    // What a tab hears that was frozen or very busy may be old: the machine is long gone, and to ask it for the asleep page
+    // would wake it for nobody. So a tab that nobody sees says once more over its socket that it is hidden, upon which a
+    // machine that is still there says `sleep` once more. Until then, silent as it is, the page waits to be seen, and
+    // comes back by itself.
+    if (document.hidden && (told || frozen)) {
       document.addEventListener("visibilitychange", () => document.hidden || location.reload());
-      return;
+      say("hidden");
+    } else {
+      leave();
     }
+  }
+
+  function leave() {
     const to = location.pathname + location.search + location.hash;
     // With its origin, because the app may have set another one for what its addresses are relative to.
     location.replace(location.origin + "/__preview/asleep?to=" + encodeURIComponent(to));
