@@ -127,9 +127,14 @@ class Front:
         finally:
             self._lasting.discard(task)
 
-    async def dismiss(self, within: float) -> None:
-        """End all that lasts; each task says its goodbye. Waits `within` seconds at most for them."""
-        tasks = tuple(self._lasting)
+    @property
+    def all_lasting(self) -> frozenset[asyncio.Task[object]]:
+        """What lasts now."""
+        return frozenset(self._lasting)
+
+    async def dismiss(self, those: frozenset[asyncio.Task[object]], within: float) -> None:
+        """End those that still last; each task says its goodbye. Waits `within` seconds at most for them."""
+        tasks = those & self._lasting
         for task in tasks:
             task.cancel()
         if tasks:

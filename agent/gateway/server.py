@@ -101,15 +101,16 @@ class Gateway:
 
         The board has to say `sleeping` before, because the pages ask for the asleep page. They get `within` seconds
         to go; then the sockets that are left are closed with 1001 and `asleep`, and waking and failed pages are told
-        `gone`. The gateway goes on serving, so this can be said again, or the sleep be called off.
+        `gone`, but none that were opened meanwhile: somebody may have come. The gateway goes on serving, so this can be
+        said again, or the sleep be called off, also by cancelling this.
         """
         front = self._front
         if front is None:
             return 0
-        front.leaving = True
+        front.leaving, those = True, front.all_lasting
         try:
             told = await front.pages.leave(SLEEP, within)
-            await front.dismiss(2 * FAREWELL_SECONDS)
+            await front.dismiss(those, 2 * FAREWELL_SECONDS)
         finally:
             front.leaving = False
         log.info("gateway.farewell", pages=told)

@@ -10,6 +10,7 @@ What must not live here: how long is quiet enough (idle.py), and how the process
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
@@ -28,7 +29,10 @@ log = structlog.get_logger()
 TICK_SECONDS = 5.0
 PACE_SECONDS = 1.0
 """Signs of life are published together, so that a page that asks for a hundred things is one piece of news."""
-FAREWELL_SECONDS = 2.0
+FAREWELL_SECONDS = 8.0
+"""For the pages to go, which takes most of them milliseconds. One in a browser that is very busy, or far away, takes
+seconds, and what it asks for on its way would wake a machine that did not wait for it.
+"""
 QUIET_SECONDS = 5.0
 """Turbopack flushes its cache in quiet moments only: measured, 2 s after the last page it had most, 5 s all of it."""
 HAND_OVER_SECONDS = 15.0
@@ -160,9 +164,9 @@ class Sleep:
         self._board.sleeping()
         try:
             async with asyncio.timeout(HAND_OVER_SECONDS):
-                pages = await self._doors.farewell(FAREWELL_SECONDS)
-                told = self._clock.monotonic()
-                log.info("sleep.farewell", pages=pages)
+                if (pages := await self._farewell(begun)) is not None:
+                    told = self._clock.monotonic()
+                    log.info("sleep.farewell", pages=pages)
                 while (left := self._left()) > 0 and not self._called_back(begun, told):
                     await self._listen(left)
         except TimeoutError:
@@ -174,6 +178,18 @@ class Sleep:
         self._asked = False  # who asked once more meanwhile did so before somebody came
         log.info("sleep.called_off", by=self._idle.last.kind, source=self._idle.last.source)
         return False
+
+    async def _farewell(self, begun: float) -> int | None:
+        """How many pages were told and had their time to go; None when somebody came meanwhile."""
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(self._doors.farewell(FAREWELL_SECONDS))
+            telling.add_done_callback(lambda _: self._news.set())
+            while not telling.done():
+                await self._listen(FAREWELL_SECONDS)
+                if self._called_back(begun, told=math.inf):
+                    telling.cancel()
+                    return None
+        return telling.result()
 
     async def _frozen_and_back(self) -> bool:
         """Have the machine suspended. True: it was frozen and goes on, or somebody came first. False: it cannot be."""

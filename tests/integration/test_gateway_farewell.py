@@ -157,6 +157,19 @@ async def test_a_page_that_stays_is_closed_and_the_gateway_goes_on() -> None:
         await until(lambda: standing.gateway.pages == (1, 0))
 
 
+async def test_who_comes_while_another_page_stays_keeps_its_socket() -> None:
+    async with gateway() as (standing, session):
+        stays = await page(standing, session)
+        standing.board.sleeping()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(standing.gateway.farewell(0.5))
+            assert await stays.receive_str(timeout=10) == "sleep"
+            comes = await page(standing, session)
+            await comes.send_str("visible")
+        assert (await stays.receive(timeout=10)).extra == "asleep"
+        assert standing.gateway.pages == (1, 0)
+
+
 async def test_a_page_that_was_being_loaded_is_told_when_it_is_there_unless_somebody_sees_it() -> None:
     async with gateway() as (standing, session):
         standing.board.sleeping()

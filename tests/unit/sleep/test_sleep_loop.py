@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from agent.clock import Clock, rfc3339
 from agent.config import SleepMode
 from agent.errors import AgentError
-from agent.sleep.loop import Sleep
+from agent.sleep.loop import FAREWELL_SECONDS, Sleep
 from agent.status import Applied, Board, Snapshot, phase
 from tests.peers.snapshots import FIRST, RUNNING
 
@@ -33,7 +33,7 @@ APPLIED = Applied(
 
 @dataclass
 class Doors:
-    """A gateway without a port. `on_farewell` is called while pages are told."""
+    """A gateway without a port. `on_farewell` is called while pages are told, `going` is how long they take to go."""
 
     clock: Clock
     last_exchange: float = 0.0
@@ -41,11 +41,12 @@ class Doors:
     answering: int = 0
     told: int = 0
     on_farewell: Callable[[], None] = lambda: None
+    going: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     async def farewell(self, within: float) -> int:
         self.told += 1
         self.on_farewell()
-        await asyncio.sleep(0)
+        await self.going()
         return sum(self.pages)
 
 
@@ -199,6 +200,32 @@ class TestBeingCalledBack:
 
             assert "sleeping" in here.phases
             assert not here.over.is_set()
+
+    async def test_who_comes_while_other_pages_take_their_time_to_go_does_not_wait_for_them(self) -> None:
+        def come(here: Night) -> None:
+            here.doors.going = asyncio.Event().wait
+            here.doors.on_farewell = lambda: here.sleep.heard("shown", "/", attended=True)
+
+        async with night(after=3_600, prepare=come) as here:
+            here.sleep.now()
+            await here.until(lambda now: now.sleeping)
+            async with asyncio.timeout(FAREWELL_SECONDS / 2):
+                await here.until(lambda now: not now.sleeping)
+
+    async def test_pages_are_waited_for_until_they_have_gone(self) -> None:
+        gone = asyncio.Event()
+
+        def take_time(here: Night) -> None:
+            here.doors.going = gone.wait
+            here.doors.on_farewell = lambda: here.sleep.heard("app_request", "GET /poll", attended=True)
+
+        async with night(after=3_600, prepare=take_time) as here:
+            here.sleep.now()
+            await here.until(lambda now: now.sleeping)
+            await asyncio.sleep(4 * QUIET)  # what must not happen has no event
+            assert not here.over.is_set()
+            gone.set()
+            await here.falls_asleep()
 
     async def test_work_that_begins_during_the_hand_over_is_finished_first(self) -> None:
         def install(here: Night) -> None:
