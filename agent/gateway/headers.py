@@ -70,11 +70,16 @@ def to_client(answer: ResponseHead, request: RequestHead, *, dev_port: int, clos
     """The fields that the browser gets. `close`: this answer is the connection's last."""
     named = frozenset(tokens(answer.fields, b"connection")) - _KEPT
     upgraded = answer.status == 101
+    lengths = 0 if values(answer.fields, b"transfer-encoding") else 1
     fields = []
     for name, value in answer.fields:
         key = name.lower()
         if (key in _HOP_BY_HOP or key in named) and not (upgraded and key in {b"connection", b"upgrade"}):
             continue
+        if key == b"content-length":  # chunks override it, and one that came twice is said once (RFC 9112, 6.3)
+            lengths -= 1
+            if lengths < 0:
+                continue
         fields.append((name, _outward(value, request, dev_port) if key == b"location" else value))
     if close and not upgraded:
         fields.append((b"Connection", b"close"))

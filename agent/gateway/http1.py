@@ -2,7 +2,7 @@
 
 A head is kept as it came: order, case and repetition of the fields are the sender's. What is read is read strictly,
 because two programs that disagree about where a request ends can be made to answer the wrong person: no folded
-lines, no bare CR or LF, no space before a colon, no length next to chunks, no coding but `chunked`.
+lines, no bare CR or LF, no space before a colon, no length next to chunks or twice, no coding but `chunked`.
 
 What must not live here: sockets, and what a proxy changes in a head (headers.py).
 """
@@ -56,7 +56,9 @@ NOTHING = Length(0)
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """`target` is what goes upstream: the origin form ("/path?query"), byte for byte as it came, or "*"."""
+    """`target` is what goes upstream: the origin form ("/path?query"), byte for byte as it came, or "*". Where an
+    absolute form came, its host is the only Host among the `fields` (RFC 9112, 3.2.2).
+    """
 
     method: str
     target: str
@@ -80,7 +82,9 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (.*))?")
-_ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"https?://([^/?#]+)", re.IGNORECASE)
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+_BARE = re.compile(rb"(?<!\r)\n")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
 
@@ -93,6 +97,11 @@ def tokens(fields: Fields, name: bytes) -> list[bytes]:
     """The members of a field that is a comma-separated list of names, in lower case."""
     members = (part.strip(b" \t").lower() for value in values(fields, name) for part in value.split(b","))
     return [member for member in members if member]
+
+
+def unsound(raw: bytes | bytearray, start: int) -> bool:
+    """Can no more bytes make a head of this any more? `start`: how much of it was looked at before."""
+    return _BARE.search(raw, start) is not None
 
 
 def parse_request(raw: bytes) -> RequestHead:
@@ -108,7 +117,13 @@ def parse_request(raw: bytes) -> RequestHead:
     hosts = values(fields, b"host")
     if len(hosts) > 1 or (version == "1.1" and not hosts):
         raise BadMessage("a request names exactly one Host")
-    return RequestHead(method, _target(method, found[2].decode("latin-1")), version, fields, _sent(fields, version))
+    target, authority = _target(method, found[2].decode("latin-1"))
+    if authority:
+        hosts = [authority]
+        fields = ((b"Host", authority), *(field for field in fields if field[0].lower() != b"host"))
+    if not all(map(_HOST.fullmatch, hosts)):
+        raise BadMessage("the Host is not a name or an address with a port")
+    return RequestHead(method, target, version, fields, _sent(fields, version))
 
 
 def parse_response(raw: bytes, *, method: str) -> ResponseHead:
@@ -155,14 +170,17 @@ def _fields(lines: list[bytes]) -> Fields:
     return tuple(fields)
 
 
-def _target(method: str, target: str) -> str:
+def _target(method: str, target: str) -> tuple[str, bytes]:
+    """The target in its origin form, and the host of an absolute one."""
+    if method == "CONNECT":
+        raise BadMessage("this port is no tunnel to other hosts")
     if target.startswith("/") or (target == "*" and method == "OPTIONS"):
-        return target
-    authority = _ABSOLUTE.match(target)
-    if method == "CONNECT" or not authority:
+        return target, b""
+    found = _ABSOLUTE.match(target)
+    if not found:
         raise BadMessage("the target is neither a path nor an http address")
-    path = target[authority.end() :]
-    return path if path.startswith("/") else f"/{path}"
+    path, host = target[found.end() :], found[1].rpartition("@")[2]
+    return path if path.startswith("/") else f"/{path}", host.encode("latin-1")
 
 
 def _sent(fields: Fields, version: str) -> Body:
@@ -173,6 +191,8 @@ def _sent(fields: Fields, version: str) -> Body:
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise BadMessage("the only transfer coding is chunked", status=501)
         return Chunked()
+    if len(lengths) > 1:
+        raise BadMessage("Content-Length came twice")
     return _length(lengths) or NOTHING
 
 

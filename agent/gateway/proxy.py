@@ -26,6 +26,7 @@ from agent.gateway.http1 import (
     ResponseHead,
     UntilClose,
     parse_response,
+    unsound,
     write_request,
     write_response,
 )
@@ -131,7 +132,9 @@ async def _answer(exchange: Exchange, server: Wire) -> ResponseHead:
             break
         # 100 is for those who asked, 103 and others for those who know HTTP/1.1 (RFC 9110, 15.2).
         if exchange.head.version == "1.1":
-            client.write(write_response(answer.status, answer.reason, answer.fields))
+            fields = to_client(answer, exchange.head, dev_port=exchange.dev_port, close=False)
+            client.write(write_response(answer.status, answer.reason, fields))
+            await client.drain()
     close = _last(exchange, answer)
     ends, start, shown = scanner(answer.body), b"", answer
     if exchange.way.plain and injection.wanted(answer):
@@ -190,6 +193,8 @@ async def read_head(wire: Wire) -> bytes | None:
         if end >= 0:
             raw = wire.take(end + 4)
             return bytes(raw[:-4])
+        if unsound(wire.buffer, seen):
+            raise BadMessage("a line that does not end in CR LF")
         seen = len(wire.buffer)
         if not await wire.fill():
             return None

@@ -33,6 +33,15 @@ async def works(standing: Standing) -> bool:
         (b"GET http:///x y HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET relative HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"CONNECT other.example:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"CONNECT /path HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET http://a\\b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\na", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
@@ -149,7 +158,15 @@ async def test_what_is_for_developers_at_the_machine_is_not_there_for_others() -
 
 
 @pytest.mark.parametrize(
-    "answer", [b"Unauthorized", b"", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nbroken header\r\n\r\n"]
+    "answer",
+    [
+        b"Unauthorized",
+        b"",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nbroken header\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    ],
 )
 async def test_a_dev_server_that_talks_nonsense_is_a_bad_gateway(answer: bytes) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -160,6 +177,40 @@ async def test_a_dev_server_that_talks_nonsense_is_a_bad_gateway(answer: bytes) 
         head, body = await standing.ask(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
         assert status(head) == 502
         assert body.startswith(b"the dev server failed: ")
+
+
+async def test_a_dev_server_that_ends_its_lines_in_its_own_way_is_not_waited_for() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\nContent-Length: 0\n\n")
+        await reader.read(-1)
+
+    async with scripted_server(script) as dev, standing_gateway(dev.port) as standing:
+        head, _ = await standing.ask(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert status(head) == 502
+
+
+async def test_interim_answers_without_end_wait_for_a_browser_that_does_not_read() -> None:
+    sent = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_head(reader)
+        while True:
+            writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: <" + b"x" * 10_000 + b">\r\n\r\n")
+            await writer.drain()
+            sent += 10_000
+
+    async with scripted_server(script) as dev, standing_gateway(dev.port) as standing:
+        async with standing.connection() as raw:
+            raw.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            await until(lambda: sent > 0)
+            before = -1
+            while before < sent:  # until the sender is made to wait, or has sent far more than any buffer holds
+                before = sent
+                assert sent < 100_000_000
+                await asyncio.sleep(0.3)
+        await until(lambda: not dev.connected)
 
 
 async def test_a_dev_server_that_says_nothing_is_a_late_gateway(monkeypatch: pytest.MonkeyPatch) -> None:

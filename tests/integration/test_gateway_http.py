@@ -143,9 +143,8 @@ async def test_an_answer_that_is_cut_off_is_cut_off_for_the_browser() -> None:
 
 
 async def test_interim_answers_reach_the_browser() -> None:
-    answer = (
-        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    )
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nKeep-Alive: 5\r\n\r\n"
+    answer = hint + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     async with (
         scripted_server(answering(answer)) as server,
         standing_gateway(server.port) as standing,

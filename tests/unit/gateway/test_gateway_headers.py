@@ -46,6 +46,12 @@ def test_fields_named_in_connection_belong_to_it_but_not_those_that_say_where_a_
     assert to_client(answered(*fields), asked(), dev_port=3001, close=False) == fields[2:]
 
 
+def test_where_an_answer_ends_is_said_in_one_way() -> None:
+    length, chunked = (b"Content-Length", b"3"), (b"Transfer-Encoding", b"chunked")
+    assert to_client(answered(length, chunked), asked(), dev_port=3001, close=False) == (chunked,)
+    assert to_client(answered(length, length), asked(), dev_port=3001, close=False) == (length,)
+
+
 def test_the_last_answer_says_so() -> None:
     assert to_client(answered(), asked(), dev_port=3001, close=True) == ((b"Connection", b"close"),)
 
