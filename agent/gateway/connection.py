@@ -21,7 +21,7 @@ from agent.gateway.classes import Activity, attended, classify, may_keep_awake
 from agent.gateway.front import Front
 from agent.gateway.headers import Way
 from agent.gateway.http1 import NOTHING, BadMessage, RequestHead, parse_request, tokens
-from agent.gateway.landing import landing
+from agent.gateway.landing import itself, landing
 from agent.gateway.pages.render import render, render_asleep, script
 from agent.gateway.pages.view import view
 from agent.gateway.proxy import Broken, Exchange, forward, read_head
@@ -193,7 +193,7 @@ class Connection:
         if shown.kind == "ready":  # it is held to be, and did not answer all the same
             waking = "The dev server does not answer at the moment. This page turns into your app when it does."
             shown = dataclasses.replace(shown, kind="waking", title="Waking up your preview", sentence=waking)
-        page = render(shown, elapsed=front.waited(since))
+        page = render(shown, elapsed=front.waited(since), itself=itself(head.target))
         close, bare = close or head.body != NOTHING, head.method == "HEAD"
         data = answers.page(page.body, page.policy, wall=front.clock.wall(), close=close, bare=bare)
         return await self._write(data, close=close)

@@ -1,7 +1,7 @@
-"""Where the asleep page leads when it wakes: a path of this preview and nothing else. Pure.
+"""Where the gateway's pages lead: to a path of this preview and nothing else. Pure.
 
-`to` comes from an address that anybody can write: it must never lead to another site, run as a script, or come back
-to the gateway's own pages.
+Addresses are what anybody can write: none may lead to another site or run as a script, and the asleep page not back to
+the gateway's own pages.
 """
 
 from __future__ import annotations
@@ -31,3 +31,11 @@ def landing(target: str) -> str:
     if any(names[:1] == (_OWN,) for names in Request("GET", path).readings):
         return HOME
     return quote(to, safe=_SAFE)
+
+
+def itself(target: str) -> str:
+    """A reference from the page at `target` to itself, as plain ASCII. It is relative, so that "//elsewhere" stays a
+    path, and names no fragment: to one, a browser without scripts would only scroll on the page that it has.
+    """
+    path, mark, query = target.partition("#")[0].partition("?")
+    return quote(f"./{path.rpartition('/')[2]}{mark}{query}", safe=_SAFE, encoding="latin-1")

@@ -305,3 +305,15 @@ async def test_a_waking_page_rests_when_the_machine_sleeps_and_a_key_wakes_it(br
         await asleep(page)
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="The app")).to_be_visible()
+
+
+async def test_without_scripts_a_waking_page_can_be_read_and_turns_into_the_app(browser: Browser) -> None:
+    async with place() as here:
+        here.standing.becomes("starting")
+        page = await (await browser.new_context(java_script_enabled=False)).new_page()
+        await page.goto(f"{here.url}/shop?a=1#there")
+        await expect(page.get_by_role("heading", name="Waking up your preview")).to_be_visible()
+        here.standing.becomes("ready")
+        await expect(page.get_by_role("heading", name="The app")).to_be_visible()
+        assert page.url == f"{here.url}/shop?a=1"
+        assert here.standing.activity[-1] == ("navigation", "GET /shop")

@@ -28,8 +28,10 @@ class Page:
     policy: str
 
 
-def render(shown: View, *, elapsed: float) -> Page:
-    """`elapsed`: seconds since the wait began; the page counts on from there."""
+def render(shown: View, *, elapsed: float, itself: str) -> Page:
+    """`elapsed`: seconds since the wait began; the page counts on from there. `itself`: how it refers to itself, for
+    browsers without scripts.
+    """
     nonce = secrets.token_urlsafe(16)
     data = encode(shown, elapsed=elapsed)
     body = _template("failed.html" if shown.kind == "failed" else "waking.html").substitute(
@@ -44,6 +46,7 @@ def render(shown: View, *, elapsed: float) -> Page:
         # A script block ends at the first "</script", whatever it is part of.
         data=data.decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
         retry=RETRY_SECONDS,
+        itself=html.escape(itself),
     )
     policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.gateway.landing import landing
+from agent.gateway.landing import itself, landing
 
 PARTS = st.sampled_from(["/", "\\", ".", "__preview", "?", "#", "a", ":", "@"])
 
@@ -58,6 +58,23 @@ def test_nothing_leads_to_another_site_or_breaks_a_header(path: str) -> None:
     assert " " not in found
     assert urlsplit(urljoin("http://here.example/__preview/asleep", found)).netloc == "here.example"
     assert not found.startswith(("//", "/__preview/"))
+
+
+@pytest.mark.parametrize(
+    ("target", "reference"),
+    [
+        ("/", "./"),
+        ("/shop?a=1&b", "./shop?a=1&b"),
+        ("/a/b/?/c", "./?/c"),
+        ("//evil.example", "./evil.example"),
+        ("/javascript:alert(1)", "./javascript:alert(1)"),
+        ("/x#y", "./x"),
+        ('/Ã¼"', "./%C3%BC%22"),
+    ],
+)
+def test_a_page_refers_to_itself_without_a_fragment(target: str, reference: str) -> None:
+    assert itself(target) == reference
+    assert urljoin(f"http://here.example{target}", reference).startswith("http://here.example/")
 
 
 @given(st.text(max_size=60))
