@@ -15,6 +15,8 @@ SCRIPT_SECONDS = 300
 
 _EVERYWHERE = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
 _AGAIN = (b"Retry-After", b"%d" % RETRY_SECONDS)
+# An editor that is isolated from other sites shows only frames that say both of themselves (HTML, 7.1.4).
+_FRAMED = ((b"Cross-Origin-Embedder-Policy", b"require-corp"), (b"Cross-Origin-Resource-Policy", b"cross-origin"))
 
 
 def text(status: int, sentence: str, *, wall: float, close: bool, bare: bool = False) -> bytes:
@@ -25,19 +27,21 @@ def text(status: int, sentence: str, *, wall: float, close: bool, bare: bool = F
 
 def page(body: bytes, policy: str, *, wall: float, close: bool, bare: bool = False) -> bytes:
     """A page instead of the app: 503, so that nobody takes it for the app itself."""
-    extra = ((b"Content-Security-Policy", policy.encode()), (b"Referrer-Policy", b"same-origin"))
+    extra = ((b"Content-Security-Policy", policy.encode()), (b"Referrer-Policy", b"same-origin"), *_FRAMED)
     return _whole(503, b"text/html; charset=utf-8", body, wall=wall, close=close, bare=bare, extra=extra)
 
 
 def asleep(body: bytes, policy: str, *, wall: float, close: bool) -> bytes:
     """The page that takes the app's place while the machine sleeps: 200, because it is what was asked for."""
-    extra = ((b"Content-Security-Policy", policy.encode()), (b"Referrer-Policy", b"same-origin"))
+    extra = ((b"Content-Security-Policy", policy.encode()), (b"Referrer-Policy", b"same-origin"), *_FRAMED)
     return _whole(200, b"text/html; charset=utf-8", body, wall=wall, close=close, bare=False, extra=extra)
 
 
 def elsewhere(path: str, *, wall: float, close: bool) -> bytes:
     """303 to `path`, which is one of ours and plain ASCII."""
-    return _whole(303, b"text/plain", b"", wall=wall, close=close, bare=False, extra=((b"Location", path.encode()),))
+    return _whole(
+        303, b"text/plain", b"", wall=wall, close=close, bare=False, extra=((b"Location", path.encode()), *_FRAMED)
+    )
 
 
 def script(body: bytes, version: bytes, *, known: bool, wall: float, close: bool) -> bytes:

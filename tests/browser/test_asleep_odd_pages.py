@@ -9,6 +9,7 @@ from playwright.async_api import expect
 
 from tests.browser.test_asleep_page import PAGE, QUIET_SECONDS, asleep, place
 from tests.peers.counting import counting
+from tests.peers.small_app import small_app
 from tests.peers.standing_gateway import until
 from tests.peers.tabs import tabs
 
@@ -97,12 +98,12 @@ async def test_a_tab_that_is_too_busy_to_hear_in_time_wakes_nothing() -> None:
 
 
 async def test_what_the_browser_keeps_for_its_back_button_is_silent_and_alive_when_it_is_seen_again() -> None:
-    async with place(BACK) as here, place(INNER) as elsewhere, tabs() as window:
+    async with place(BACK) as here, small_app({"/": INNER}) as elsewhere, tabs() as window:
         page, gateway = window.pages[0], here.standing.gateway
         await page.goto(here.url)
         await page.goto(here.url + "/shop")
         await until(lambda: gateway.pages == (1, 0))  # and not one more that nobody sees
-        await page.goto(elsewhere.url)
+        await page.goto(f"http://127.0.0.1:{elsewhere.port}")
         await until(lambda: gateway.pages == (0, 0))
         assert await here.sleep() == 0
         port = gateway.port

@@ -317,3 +317,28 @@ async def test_without_scripts_a_waking_page_can_be_read_and_turns_into_the_app(
         await expect(page.get_by_role("heading", name="The app")).to_be_visible()
         assert page.url == f"{here.url}/shop?a=1"
         assert here.standing.activity[-1] == ("navigation", "GET /shop")
+
+
+async def test_an_editor_that_is_isolated_from_other_sites_shows_every_page(browser: Browser) -> None:
+    isolated = {"Opener": "same-origin", "Embedder": "require-corp"}
+    headers = {f"Cross-Origin-{name}-Policy": value for name, value in isolated.items()}
+    async with place() as here:
+        there = f"http://localhost:{here.standing.gateway.port}/shop"  # another origin than the editor's
+        async with small_app({"/": f"<!doctype html><iframe src={there} width=900 height=700></iframe>"}) as editor:
+            editor.headers.update(headers)
+            here.app.headers.update(headers | {"Cross-Origin-Resource-Policy": "cross-origin"})
+            here.standing.becomes("starting")
+            page = await browser.new_page()
+            await page.goto(f"http://127.0.0.1:{editor.port}")
+            assert await page.evaluate("crossOriginIsolated")
+            frame = page.frame_locator("iframe")
+            await expect(frame.get_by_role("heading", name="Waking up your preview")).to_be_visible()
+            here.standing.becomes("ready")
+            await expect(frame.get_by_role("heading", name="The app")).to_be_visible()
+            await until(lambda: here.standing.gateway.pages == (1, 0))
+            await here.sleep()
+            await expect(frame.get_by_role("heading", name=ASLEEP)).to_be_visible()
+            here.wake()
+            await page.frames[1].evaluate("location.reload()")  # leads back by a redirect
+            await expect(frame.get_by_role("heading", name="The app")).to_be_visible()
+            await page.goto("about:blank")
