@@ -50,7 +50,8 @@ def to_upstream(head: RequestHead, way: Way) -> Fields:
     if way.plain:
         fields.append((b"Accept-Encoding", b"identity"))
     if way.upgrade:
-        fields += [(b"Connection", b"Upgrade"), (b"Upgrade", b", ".join(values(head.fields, b"upgrade")))]
+        # And nothing else that was offered: HTTP/2 in a tunnel would carry requests that nobody here has read.
+        fields += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
     came_by = [*values(head.fields, b"x-forwarded-for"), way.peer.encode("latin-1")]
     fields.append((b"X-Forwarded-For", b", ".join(came_by)))
     present = {name.lower() for name, _ in fields}

@@ -80,8 +80,9 @@ def test_origin_goes_only_where_next_would_refuse_it() -> None:
     assert b"Origin" not in dict(to_upstream(head, Way("p", internal=True)))
 
 
-def test_a_handshake_keeps_what_it_is_made_of() -> None:
-    fields = ((b"Host", b"h"), (b"connection", b"keep-alive, Upgrade"), (b"upgrade", b"websocket"), (b"Origin", b"o"))
+@pytest.mark.parametrize("offered", [b"websocket", b"h2c, WebSocket"])
+def test_a_handshake_keeps_what_it_is_made_of(offered: bytes) -> None:
+    fields = ((b"Host", b"h"), (b"connection", b"keep-alive, Upgrade"), (b"upgrade", offered), (b"Origin", b"o"))
     sent = to_upstream(asked(*fields), Way("p", upgrade=True))
     assert [field for field in sent if field[0] in {b"Connection", b"Upgrade"}] == [
         (b"Connection", b"Upgrade"),
