@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from agent.devserver.removal import remove
 from agent.devserver.treatment import Disk
 from agent.errors import DiskError
 
@@ -40,16 +40,15 @@ def drop(workspace: Path) -> None:
     """Remove the compiler's cache. Raises DiskError. There must be no dev server that uses it."""
     try:
         with _parent(workspace) as parent:
-            _remove(REMOVED, parent)
+            remove(REMOVED, parent)
             with suppress(FileNotFoundError):
                 os.rename(CACHE, REMOVED, src_dir_fd=parent, dst_dir_fd=parent)
-                _remove(REMOVED, parent)
+                remove(REMOVED, parent)
     except FileNotFoundError:
         pass
-    except (OSError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or "its folders are nested too deeply"
+    except OSError as error:
         where = "/".join((*PARENTS, CACHE))
-        raise DiskError(f"{workspace / where} could not be removed: {reason}") from None
+        raise DiskError(f"{workspace / where} could not be removed: {error.strerror}") from None
 
 
 def empty(folders: Iterable[Path]) -> None:
@@ -86,11 +85,3 @@ def _parent(workspace: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _remove(name: str, parent: int) -> None:
-    with suppress(FileNotFoundError):
-        if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            shutil.rmtree(name, dir_fd=parent)
-        else:
-            os.unlink(name, dir_fd=parent)

@@ -25,7 +25,8 @@ from typing import Final
 import orjson
 import structlog
 
-from agent.devserver.packages import LOCKS, NPM_LOCKS, Files
+from agent.devserver.packages import LOCKS, MANIFEST, NPM_LOCKS, Files
+from agent.devserver.removal import remove
 from agent.errors import DiskError
 
 log = structlog.get_logger()
@@ -41,6 +42,10 @@ HIDDEN_LOCK: Final = "node_modules/.package-lock.json"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ_BYTES = 16 * 1024 * 1024
+_READ_ALL_BYTES = 32 * 1024 * 1024
+_VERSION_CHARACTERS = 256  # npm's own limit; it is told in a log and in /status
+_DEEPEST = 100
+"""Packages in each other. No installer nests them so; user code may, without end."""
 
 
 class Modules:
@@ -65,9 +70,9 @@ class Modules:
         """Its layout is links into a store of its own; npm and bun share the other one."""
         return os.path.lexists(self._workspace / MODULES / ".modules.yaml")
 
-    def read(self, path: str) -> bytes | None:
-        """The bytes of a file in the workspace; None when it is no file, too large, behind a link, or another name of a
-        file that is not the app's.
+    def read(self, path: str, most: int = _READ_BYTES) -> bytes | None:
+        """The bytes of a file in the workspace; None when it is no file, larger than `most`, behind a link, or another
+        name of a file that is not the app's.
         """
         *above, name = path.split("/")
         try:
@@ -76,14 +81,24 @@ class Modules:
                 for part in above:
                     folder, outer = os.open(_sound(part), _FOLDER, dir_fd=folder), folder
                     os.close(outer)
-                return self._bytes(os.open(_sound(name), _FILE, dir_fd=folder))
+                return self._bytes(os.open(_sound(name), _FILE, dir_fd=folder), most)
             finally:
                 os.close(folder)
         except (OSError, ValueError):
             return None
 
     def read_all(self, paths: Iterable[str]) -> Files:
-        return {path: data for path in paths if (data := self.read(path)) is not None}
+        """Those that there is room for: files of holes cost their maker nothing, and fill the agent's memory. The
+        root's own come first.
+        """
+        found: dict[str, bytes] = {}
+        left = _READ_ALL_BYTES
+        for path in sorted(paths, key=lambda path: (path.count("/"), path != MANIFEST, path)):
+            data = self.read(path, min(left, _READ_BYTES))
+            if data is not None:
+                found[path] = data
+                left -= len(data)
+        return found
 
     def version(self, name: str) -> str | None:
         """The version of an installed package."""
@@ -92,7 +107,7 @@ class Modules:
         except orjson.JSONDecodeError:
             return None
         version = said.get("version") if isinstance(said, dict) else None
-        return version if isinstance(version, str) else None
+        return version if isinstance(version, str) and len(version) <= _VERSION_CHARACTERS else None
 
     def stand_for(self, digest: str) -> bool:
         if not self.are_sound:
@@ -151,10 +166,7 @@ class Modules:
                     if scope:
                         folder, outer = os.open(_sound(scope), _FOLDER, dir_fd=folder), folder
                         os.close(outer)
-                    if stat.S_ISLNK(os.lstat(last, dir_fd=folder).st_mode):
-                        os.unlink(last, dir_fd=folder)
-                    else:
-                        shutil.rmtree(last, dir_fd=folder)
+                    remove(last, folder)
                 finally:
                     os.close(folder)
 
@@ -205,16 +217,16 @@ class Modules:
             os.chown(fresh, *self._owner)
         fresh.replace(self._workspace / name)
 
-    def _bytes(self, file: int) -> bytes | None:
+    def _bytes(self, file: int, most: int) -> bytes | None:
         with os.fdopen(file, "rb") as opened:
             there = os.fstat(file)
-            if not stat.S_ISREG(there.st_mode) or there.st_size > _READ_BYTES:
+            if not stat.S_ISREG(there.st_mode) or there.st_size > most:
                 return None
             # Where the kernel lets everybody name every file, a lock file may be one that only root can read, and what
             # `restore` makes of it is the app's.
             if self._owner is not None and there.st_nlink > 1 and there.st_uid != self._owner[0]:
                 return None
-            return opened.read(_READ_BYTES)
+            return opened.read(most)
 
     def _inode(self) -> int | None:
         try:
@@ -252,6 +264,7 @@ class Modules:
                 there = os.lstat(name, dir_fd=folder)
                 if stat.S_ISREG(there.st_mode) and there.st_nlink > 1:
                     with os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as source, copy.open("wb") as target:
+                        there = os.fstat(source.fileno())  # another file may have taken the name
                         shutil.copyfileobj(source, target)
                         os.fchmod(target.fileno(), stat.S_IMODE(there.st_mode))
                         os.fchown(target.fileno(), there.st_uid, there.st_gid)
@@ -263,17 +276,11 @@ class Modules:
         tree.rename(self._state_dir / TRASH)
 
     def _empty_trash(self) -> None:
-        trash = self._state_dir / TRASH
-        if not trash.is_dir() or trash.is_symlink():
-            trash.unlink(missing_ok=True)
-            return
-        for _, folders, names, at in os.fwalk(trash, topdown=False):
-            self._check_hurry()
-            for name in names:
-                os.unlink(name, dir_fd=at)
-            for name in folders:
-                _remove_folder(name, at)
-        trash.rmdir()
+        state = os.open(self._state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove(TRASH, state, between=self._check_hurry)
+        finally:
+            os.close(state)
 
     def _check_hurry(self) -> None:
         if self._hurry.is_set():
@@ -283,16 +290,12 @@ class Modules:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except RecursionError:
+            place = self._workspace / MODULES
+            raise DiskError(f"the packages cannot be installed: {place}: its folders are nested too deeply") from None
         except OSError as error:
             place = error.filename or self._state_dir
             raise DiskError(f"the packages cannot be installed: {place}: {error.strerror or error}") from error
-
-
-def _remove_folder(name: str, at: int) -> None:
-    try:
-        os.rmdir(name, dir_fd=at)
-    except NotADirectoryError:  # a link to a folder
-        os.unlink(name, dir_fd=at)
 
 
 def _sound(part: str) -> str:
@@ -301,7 +304,7 @@ def _sound(part: str) -> str:
     return part
 
 
-def _drop_younger(folder: int, than: int) -> int:
+def _drop_younger(folder: int, than: int, depth: int = 0) -> int:
     """`folder`: a node_modules, or a scope in one; it is closed."""
     dropped = 0
     try:
@@ -310,11 +313,12 @@ def _drop_younger(folder: int, than: int) -> int:
             if not stat.S_ISDIR(there.st_mode) or name in {".bin", ".cache"}:
                 continue
             if there.st_ctime_ns >= than and not name.startswith("@"):
-                shutil.rmtree(name, dir_fd=folder)
+                remove(name, folder)
                 dropped += 1
                 continue
-            with suppress(OSError):
-                dropped += _drop_younger(_inner(name, folder), than)
+            if depth < _DEEPEST:
+                with suppress(OSError):
+                    dropped += _drop_younger(_inner(name, folder), than, depth + 1)
     finally:
         os.close(folder)
     return dropped

@@ -65,6 +65,7 @@ _SECTIONS = (
     "catalog",
     "catalogs",
 )
+_NAME_CHARACTERS = 214  # npm's own limit
 _OWN_SCRIPTS = ("preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare")
 _LOCAL = re.compile(r"(?:file|link|portal):(?P<path>.+)|(?P<bare>\.{1,2}/.+)")
 _NAME = re.compile(r"(?:@[A-Za-z0-9~_][\w.~-]*/)?[A-Za-z0-9~_][\w.~-]*")
@@ -121,16 +122,12 @@ def read(files: Files, managed: AbstractSet[str], on_path: Callable[[str], bool]
     locals_ = tuple(_locals(said, specs, members_are_listed="pnpm-workspace.yaml" in files))
     read_too = [*SETTINGS, *([lock] if lock else [])]
     read_too += sorted(path for path in files if path != MANIFEST and _is_in(path, locals_) and concerns(path))
-    digest = hashlib.sha256(
-        orjson.dumps(
-            {
-                "manager": manager,
-                "sections": {name: said[name] for name in _SECTIONS if name in said},
-                "files": {path: hashlib.sha256(files[path]).hexdigest() for path in read_too if path in files},
-            },
-            option=orjson.OPT_SORT_KEYS,
-        )
-    ).hexdigest()
+    asked = {
+        "manager": manager,
+        "sections": {name: said[name] for name in _SECTIONS if name in said},
+        "files": {path: hashlib.sha256(files[path]).hexdigest() for path in read_too if path in files},
+    }
+    digest = hashlib.sha256(_written(asked)).hexdigest()
     scripts = said.get("scripts")
     own_scripts = isinstance(scripts, dict) and any(name in scripts for name in _OWN_SCRIPTS)
     return Wanted(digest, manager, specs, locals_, own_scripts, tuple(Problem("install", note) for note in notes))
@@ -146,6 +143,14 @@ def _parse(data: bytes) -> dict[str, Any]:
     return said
 
 
+def _written(asked: Mapping[str, Any]) -> bytes:
+    """The same bytes for the same wants. What can be read may still lie deeper than can be written."""
+    try:
+        return orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        raise Broken("package.json is nested too deeply (it takes objects of up to 250 levels)") from None
+
+
 def _specs(said: Mapping[str, Any]) -> dict[str, str]:
     specs: dict[str, str] = {}
     for section in _SPECS:
@@ -156,7 +161,8 @@ def _specs(said: Mapping[str, Any]) -> dict[str, str]:
             )
         for name, spec in asked.items():
             if not isinstance(spec, str):
-                raise Broken(f"{section}.{name} in package.json is {_kind(spec)} (it takes a version as a string)")
+                where = f"{section}.{_short(name)} in package.json"
+                raise Broken(f"{where} is {_kind(spec)} (it takes a version as a string)")
             specs[name] = spec
     return specs
 
@@ -172,7 +178,7 @@ def _choose(asked: object, locks: list[str], on_path: Callable[[str], bool]) -> 
     if wanted in {"npm", "pnpm", "bun"} and (wanted == "npm" or on_path(wanted)):
         manager: Manager = wanted  # type: ignore[assignment]  # one of the three
         return manager, lock, notes
-    why = "yarn is not used here" if wanted == "yarn" else f"{wanted} is not on PATH of this machine"
+    why = "yarn is not used here" if wanted == "yarn" else f"{_short(wanted)} is not on PATH of this machine"
     unread = f", and does not read {lock}" if lock else ""
     notes.append(f"{why}: npm installs the packages instead{unread}")
     return "npm", next((own for own in locks if own in NPM_LOCKS), None), notes
@@ -278,6 +284,11 @@ def _version(package: Any) -> tuple[object, ...]:
     if package is None or package.get("link"):
         raise ValueError  # it is no package of the lock file, or not one of a registry
     return package["version"], package.get("integrity")
+
+
+def _short(name: str) -> str:
+    """For people: a name may be as long as a file."""
+    return name if len(name) <= _NAME_CHARACTERS else f"{name[:_NAME_CHARACTERS]}…"
 
 
 def _kind(value: object) -> str:

@@ -159,6 +159,7 @@ def test_a_manager_that_is_not_there_is_said_and_npm_used(lock: str, words: str)
         (b'{"a": NaN}', "package.json is not JSON", 1),
         (b"[" * 100_000, "package.json is not JSON", 1),
         (b"", "package.json is not JSON: Input is a zero-length, empty document", 1),
+        (b'{"overrides":' * 300 + b"1" + b"}" * 300, "package.json is nested too deeply", None),
     ],
 )
 def test_a_broken_package_json_is_named_with_its_place(data: bytes, message: str, line: int | None) -> None:
@@ -168,6 +169,15 @@ def test_a_broken_package_json_is_named_with_its_place(data: bytes, message: str
     problem = raised.value.problem
     assert problem.message.startswith(message)
     assert (problem.source, problem.file, problem.line) == ("install", "package.json", line)
+
+
+def test_a_name_as_long_as_a_file_is_told_in_short() -> None:
+    name = "a" * 100_000
+    with pytest.raises(Broken) as raised:
+        read({"package.json": json.dumps({"dependencies": {name: 1}}).encode()}, set(), lambda _: True)
+    assert len(raised.value.problem.message) < 500
+    (note,) = wanted({"packageManager": f"{name}@1"}).notes
+    assert len(note.message) < 500
 
 
 @given(st.binary(max_size=40) | st.recursive(st.none() | st.text(), st.lists).map(lambda v: json.dumps(v).encode()))
