@@ -32,6 +32,7 @@ from agent.devserver.rules import Meaning
 from agent.devserver.symptoms import Symptoms
 from agent.devserver.treatment import Cure, Disk, History, Plan
 from agent.errors import AgentError, DiskError, Occupied
+from agent.isolation import DevUser
 
 log = structlog.get_logger()
 
@@ -65,14 +66,14 @@ class Mender:
         port: int,
         clock: Clock,
         vm_megabytes: str | None,
-        caches: tuple[Path, ...],
+        user: DevUser | None,
         ask: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
         self._workspace = workspace
         self._port = port
         self._clock = clock
-        self._caches = caches
+        self._user = user
         self._ask = ask
         self._changed = changed
         self._meter = Meter(vm_megabytes=vm_megabytes)
@@ -246,7 +247,8 @@ class Mender:
                 caches.drop(self._workspace)
             case Cure.FREE_SPACE:
                 caches.drop(self._workspace)
-                caches.empty(self._caches)
+                if self._user is not None:
+                    caches.drop_packages(self._user)
             case Cure.FREE_LOCK:
                 locks.end_holder(self._workspace)
             case Cure.RAISE_WATCHES:

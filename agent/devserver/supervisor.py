@@ -88,11 +88,8 @@ class Supervisor:
         problems: Callable[[Source, tuple[Problem, ...]], None],
         environ: Mapping[str, str],
         user: DevUser | None = None,
-        caches: tuple[Path, ...] = (),
     ) -> None:
-        """`user`: who runs the command, where that is not the agent's own user. `caches`: folders that only the agent's
-        user can write to, and that may be emptied when the disk is full.
-        """
+        """`user`: who runs the command, where that is not the agent's own user."""
         self.logs = LogTail()
         self._allowance = Allowance()
         self._command = command
@@ -109,7 +106,7 @@ class Supervisor:
             port=port,
             clock=clock,
             vm_megabytes=environ.get("FLY_VM_MEMORY_MB"),
-            caches=caches,
+            user=user,
             ask=lambda why: self._post(RepairAsked(why)),
             changed=self._tell,
         )

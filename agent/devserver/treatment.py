@@ -36,7 +36,7 @@ class Cure(Enum):
     """What is done while there is no process."""
 
     DROP_CACHE = auto()  # the compiler's, of this workspace
-    FREE_SPACE = auto()  # that one and every other cache of ours
+    FREE_SPACE = auto()  # that one and the package managers'
     FREE_LOCK = auto()  # end whom we left behind with the lock
     RAISE_WATCHES = auto()
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.devserver import caches
 from agent.errors import DiskError
+from agent.isolation import DevUser, Tools
 from tests.peers.nested import nest
 
 
@@ -139,12 +142,46 @@ def test_code_that_swaps_folders_and_links_during_the_removal_gains_nothing(work
     assert (precious / "file").read_text() == "kept"
 
 
-def test_other_caches_are_emptied_and_a_missing_one_is_no_error(tmp_path: Path) -> None:
-    npm = tmp_path / "npm"
-    (npm / "a/b").mkdir(parents=True)
-    caches.empty([tmp_path / "missing", npm])
+@pytest.fixture
+def user(tmp_path: Path) -> DevUser:
+    home = tmp_path / "home"
+    for folder in (".npm/_cacache/content-v2", ".npm/_logs", ".cache/pnpm", ".bun/install/cache", ".local/share/pnpm"):
+        (home / folder).mkdir(parents=True)
+        (home / folder / "file").touch()
+    return DevUser("me", os.getuid(), os.getgid(), home, tmp_path, Tools("", "", "", ""))
 
-    assert not npm.exists()
+
+def left(home: Path) -> set[str]:
+    return {str(path.parent.relative_to(home)) for path in home.rglob("file")}
+
+
+def test_the_package_managers_caches_are_removed_and_nothing_else_of_the_home(user: DevUser) -> None:
+    caches.drop_packages(user)
+    assert left(user.home) == {".npm/_logs", ".local/share/pnpm"}
+    caches.drop_packages(user)
+    shutil.rmtree(user.home)
+    caches.drop_packages(user)
+
+
+def test_links_in_a_home_are_not_followed(user: DevUser, precious: Path) -> None:
+    (precious / "_cacache").mkdir()
+    (precious / "_cacache/file").touch()
+    shutil.rmtree(user.home / ".npm/_cacache")
+    (user.home / ".npm/_cacache").symlink_to(precious)
+    caches.drop_packages(user)
+    shutil.rmtree(user.home / ".npm")
+    (user.home / ".npm").symlink_to(precious)
+    with pytest.raises(DiskError, match=r"home/\.npm/_cacache could not be removed: Not a directory"):
+        caches.drop_packages(user)
+
+    assert (precious / "_cacache/file").exists()
+    assert (precious / "file").exists()
+
+
+def test_a_home_that_is_not_the_users_is_left_alone(user: DevUser) -> None:
+    with pytest.raises(DiskError, match="is not user"):
+        caches.drop_packages(replace(user, uid=user.uid + 1))
+    assert len(left(user.home)) == 5
 
 
 def test_the_fuller_filesystem_counts(workspace: Path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.devserver import orphans
+from agent.devserver import caches, orphans
 from agent.devserver.census import is_free, marked
 from agent.devserver.confine import NICENESS, OOM_SCORE, TASKS_MOST, confined
 from agent.devserver.environment import RUN_MARK
 from agent.devserver.process import describe, spawn
+from agent.devserver.treatment import Disk
 from tests.peers.dev_server import ODD_SERVER, living, running
 from tests.peers.split import NOBODY, PYTHON, as_nobody, needs_split, nobody, open_folder
 
@@ -159,3 +160,20 @@ except PermissionError:
 """
     done = as_nobody(place, script, str(os.getpid()))
     assert (done.stdout, done.returncode) == ("", 0), done.stderr
+
+
+async def test_a_full_disk_costs_the_package_managers_caches_in_its_home_too(
+    place: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "fullest", lambda _: Disk(0, 1))
+    user, port = nobody(place), free_port()
+    for folder in ("home/.npm/_cacache", "home/.npm/_logs", "workspace/.next/dev/cache/turbopack"):
+        (place / folder).mkdir(parents=True)
+    async with running(odd_server(place, port), place, port, user=user) as it:
+        await it.board.state("ready")
+        assert it.supervisor.free_space("the sync could not write")
+        ready = await it.board.state("ready", starts=1)
+
+    assert ready.repairs[0].outcome.startswith("ready after")
+    assert [path.name for path in (user.home / ".npm").iterdir()] == ["_logs"]
+    assert not (place / "workspace/.next/dev/cache").exists()
