@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,9 @@ PAGE = "export default function Page() {\n  return <p>hello</p>;\n}\n"
 CACHE = ".next/dev/cache/turbopack"
 FLUSHED = 10 * MIB
 """Turbopack writes its cache some seconds after the first page; smaller, it is not all there."""
+SMALL_DISK = 126 * MIB
+OLD_CACHE = 100 * MIB
+"""A first page takes some 19 MiB, so that what Turbopack keeps of it does not fit any more."""
 
 Run = Callable[..., AbstractAsyncContextManager[tuple[Board, Supervisor]]]
 
@@ -103,6 +107,42 @@ async def test_a_cache_full_of_noise_is_removed_and_the_next_start_works(run: Ru
     assert [entry.what for entry in ready.repairs] == ["removed .next/dev/cache and restarted it"]
     assert ready.repairs[0].outcome.startswith("ready after"), ready.repairs
     assert board.told["dev_server"] == ()
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[Path]:
+    """`.next` on a filesystem of its own, which the cache of earlier days fills but for one first page."""
+    output = folder / ".next"
+    output.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "none", str(output))
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no filesystem may be mounted here: {error}")
+    try:
+        (output / "dev/cache/images").mkdir(parents=True)
+        (output / "dev/cache/images/old").write_bytes(bytes(OLD_CACHE))
+        yield output
+    finally:
+        subprocess.run(("umount", "--lazy", str(output)), check=True)
+
+
+@pytest.mark.usefixtures("small_disk")
+async def test_a_disk_that_the_cache_has_filled_is_emptied_and_it_goes_on(run: Run, folder: Path) -> None:
+    async with run() as (board, _):
+        await board.state("ready")
+        filling = asyncio.create_task(flushed(folder))
+        try:
+            await board.until(lambda: board.now.repairs and board.repair.outcome.startswith("ready after"))
+        finally:
+            filling.cancel()
+        ready = await board.state("ready")
+
+    assert [entry.what for entry in ready.repairs] == ["removed the caches and restarted it"]
+    assert ready.repairs[0].why.startswith("the disk is full: ")
+    assert ready.crashes == 0
+    assert board.told["dev_server"] == ()
+    assert not (folder / ".next/dev/cache/images").exists()
 
 
 async def test_a_lock_that_a_stranger_holds_is_told_with_its_name_until_it_is_free(run: Run, folder: Path) -> None:

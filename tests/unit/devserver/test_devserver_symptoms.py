@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from agent.devserver.symptoms import PANICS_KEPT, SIGNATURE_CHARACTERS, Flag, Symptoms, heard
 
-# Each from a real run: a second server, a taken port, a tmpfs of 16 KiB and one of 6 MiB on .next, a user namespace
+# Each from a real run: a second server, a taken port, a tmpfs of 16 KiB, one of 6 MiB and one with
+# room for a first page but not for its cache on .next, a user namespace
 # without inotify watches and one without instances, and caches whose files were filled with noise.
 NEXT_SAYS = Path(__file__).with_name("next_says")
 FATAL = "FATAL: An unexpected Turbopack error occurred. A panic log has been written to /tmp/next-panic-c5e0.log."
@@ -31,6 +32,7 @@ def after(name: str) -> Symptoms:
         ("port_taken", frozenset({"port_taken"}), 0, None),
         ("disk_full_at_start", frozenset({"disk_full"}), 0, None),
         ("disk_full_later", frozenset({"disk_full"}), 1, "Turbopack Error: failed to write to …"),
+        ("disk_full_for_the_cache", frozenset({"disk_full"}), 0, None),
         ("no_watches", frozenset({"watch_limit"}), 1, "Turbopack Error: Failed to write app endpoint /page"),
         ("no_instances", frozenset({"watch_limit"}), 1, "Turbopack Error: Too many open files (os error #)"),
         ("garbled_table", frozenset(), 1, "turbopack/crates/turbo-persistence/src/static_sorted_file.rs:#:#"),
