@@ -292,7 +292,13 @@ def limits(_: dict[str, Any]) -> str:
     score = int(text("/proc/self/oom_score_adj") or 0)
     if score <= 0:
         raise Leak(f"the kernel would not end it first: its oom_score_adj is {score}")
-    return f"no core dumps, at most {tasks} processes and threads, oom_score_adj {score}"
+    said = f"no core dumps, at most {tasks} processes and threads, oom_score_adj {score}"
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(score - 1), "ascii")
+    except OSError:
+        return said
+    Path("/proc/self/oom_score_adj").write_text(str(score), "ascii")
+    return f"{said}, which it can lower, since root has no CAP_SYS_RESOURCE in this container"
 
 
 ATTEMPTS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (

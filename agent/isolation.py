@@ -29,6 +29,15 @@ from agent.status import IsolationFacts
 SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 TOOLS = ("nice", "choom", "prlimit", "setpriv")
 AGENT_OOM_SCORE = -500
+KERNEL = Path("/proc/sys")
+OWN_KERNEL: Mapping[str, int] = {
+    # In a namespace of its own every user has all capabilities, and with them most of the kernel to try its luck on.
+    "user/max_user_namespaces": 0,
+    # A distribution's init sets these; a virtual machine that boots straight into an image has none.
+    "fs/protected_hardlinks": 1,
+    "fs/protected_symlinks": 1,
+}
+"""Settings of the kernel that take something from user code and nothing from a preview."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +95,10 @@ def look(settings: Settings, environ: Mapping[str, str]) -> Isolation:
     return Isolation(user, f"user {user.name} ({user.uid}) runs the dev server, without any privilege", root=True)
 
 
-def prepare(isolation: Isolation, settings: Settings) -> None:
-    """Make what the split needs: a state folder for root alone, and the user's own folders. Raises ConfigError."""
+def prepare(isolation: Isolation, settings: Settings, kernel: Path = KERNEL) -> None:
+    """Make what the split needs: a state folder for root alone, and the user's own folders; and on a Fly machine, whose
+    kernel is the agent's own, settings of that. Raises ConfigError.
+    """
     user = isolation.user
     if user is None:
         return
@@ -105,6 +116,9 @@ def prepare(isolation: Isolation, settings: Settings) -> None:
         ) from error
     with suppress(OSError):  # not every container allows to go below what one was born with
         Path("/proc/self/oom_score_adj").write_text(str(AGENT_OOM_SCORE), "ascii")
+    for name, value in OWN_KERNEL.items() if settings.fly is not None else ():
+        with suppress(OSError):  # a kernel without it
+            (kernel / name).write_text(f"{value}\n", "ascii")
 
 
 def _entry(name: str) -> pwd.struct_passwd | None:

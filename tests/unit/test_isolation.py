@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.errors import ConfigError
-from agent.isolation import look, may_write, prepare
+from agent.isolation import KERNEL, OWN_KERNEL, look, may_write, prepare
 from tests.peers.split import NOBODY, needs_split, nobody, open_folder, settings
 
 
@@ -154,3 +155,40 @@ def test_who_may_write_a_folder(place: Path, owner: int, group: int, mode: int, 
     (place / "it").chmod(mode)
     os.chown(place / "it", owner, group)
     assert may_write(place / "it", nobody(place)) is writes
+
+
+@needs_split
+@pytest.mark.parametrize("own", [True, False])
+def test_only_a_kernel_of_the_agents_own_is_changed(place: Path, *, own: bool) -> None:
+    kernel = place / "sys"
+    for name in OWN_KERNEL:
+        (kernel / name).parent.mkdir(parents=True, exist_ok=True)
+        (kernel / name).write_text("7\n")
+    (place / "state").mkdir()
+    machine = {"FLY_APP_NAME": "shop", "FLY_MACHINE_ID": "1"} if own else {}
+    chosen = settings(place, **machine)
+    prepare(look(chosen, {}), chosen, kernel)
+
+    said = {name: (kernel / name).read_text() for name in OWN_KERNEL}
+    assert said == ({name: f"{value}\n" for name, value in OWN_KERNEL.items()} if own else dict.fromkeys(said, "7\n"))
+
+
+def test_without_room_for_user_namespaces_nobody_makes_one() -> None:
+    """Tried within one, where the limit is that one's own and the machine's stays as it is."""
+    name, value = next(iter(OWN_KERNEL.items()))
+    script = f"unshare --user true && echo {value} > {KERNEL / name} && echo set && unshare --user true"
+    try:
+        ran = subprocess.run(
+            ("unshare", "--user", "--map-root-user", "sh", "-c", script),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no unshare here")
+    if ran.stdout != "set\n":
+        pytest.skip(f"no user namespace can be made here, or its settings not changed: {ran.stderr}")
+
+    assert ran.returncode != 0
+    assert "unshare failed: No space left on device" in ran.stderr
