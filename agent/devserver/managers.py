@@ -51,6 +51,15 @@ _PATIENCE: Final[Mapping[str, str]] = {
     "fetch_retry_mintimeout": "1000",
     "fetch_retry_maxtimeout": "4000",
 }
+_NPM_SETTINGS: Final[Mapping[str, str]] = {
+    # What an app's own .npmrc may say, and then npm succeeds without having touched node_modules.
+    "global": "false",
+    "location": "project",
+    "dry_run": "false",
+    "package_lock_only": "false",
+    "update_notifier": "false",
+    **_PATIENCE,
+}
 _PNPM_SETTINGS: Final[Mapping[str, str]] = {
     # A packageManager field makes pnpm fetch and become that version. The image has one, and a registry that lacks the
     # other must not stand in the way.
@@ -65,8 +74,7 @@ def variables(manager: Manager) -> dict[str, str]:
     told = {"NO_COLOR": "1", "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0"}
     match manager:
         case "npm":
-            own = {**_PATIENCE, "update_notifier": "false"}
-            return told | {f"npm_config_{name}": value for name, value in own.items()}
+            return told | {f"npm_config_{name}": value for name, value in _NPM_SETTINGS.items()}
         case "pnpm":  # the prefix changed with 11
             prefixes = ("npm_config_", "pnpm_config_")
             return told | {prefix + name: value for prefix in prefixes for name, value in _PNPM_SETTINGS.items()}

@@ -46,6 +46,17 @@ async def test_packages_come_change_and_go(app: App, shelf: Path) -> None:
     assert [path.name for path in app.place.state.glob("packages*")] == ["packages.json"]
 
 
+@pytest.mark.parametrize("said", ["global=true", "location=global", "dry-run=true", "package-lock-only=true"])
+async def test_an_npmrc_does_not_lead_an_installation_elsewhere(
+    app: App, shelf: Path, tmp_path: Path, said: str
+) -> None:
+    npmrc = f"{said}\nprefix={tmp_path}/elsewhere\n".encode()
+    async with app.running(serving):
+        await app.put({"package.json": manifest({"a": package(shelf, "a")}), ".npmrc": npmrc})
+        assert app.facts.state == "idle"
+        assert app.installed() == {"a": "1.0.0"}
+
+
 async def test_a_tree_that_somebody_else_made_is_taken_as_it_is(app: App, shelf: Path) -> None:
     said = {"a": package(shelf, "a"), "b": package(shelf, "b")}
     (app.place.workspace / "package.json").write_bytes(manifest(said))
