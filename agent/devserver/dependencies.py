@@ -26,7 +26,7 @@ import structlog
 
 from agent.clock import Clock, rfc3339
 from agent.devserver import managers, packages
-from agent.devserver.install import Installer, Limits
+from agent.devserver.install import Ended, Installer, Limits
 from agent.devserver.modules import HIDDEN_LOCK, Modules
 from agent.devserver.packages import Broken, Course, Files, Wanted
 from agent.errand import Errand
@@ -38,6 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PROGRESS_SECONDS = 0.25
+FULL = "the disk was full during an installation"
 
 log = structlog.get_logger()
 
@@ -50,6 +51,9 @@ class Server(Protocol):
 
     async def vacate(self, why: str) -> None:
         """The same, and end what runs. Returns when nothing runs any more, or after some seconds."""
+
+    async def make_room(self, why: str) -> bool:
+        """End what runs and remove the caches, since the disk is full; False: they are gone already."""
 
     def release(self) -> None:
         """Go on, and look at once whether everything is there."""
@@ -209,6 +213,27 @@ class Dependencies:
         """Run the installer; whether it succeeded. `final`: node_modules then is what `wanted` says."""
         manager, since = wanted.manager, rfc3339(self._clock.wall())
         self._tell(InstallFacts("running", manager, since, seconds=self._facts.seconds, runs=self._facts.runs + 1))
+        attempt = partial(self._attempt, wanted, keep=keep, prune=prune, gone=gone, final=final)
+        ended = await attempt()
+        if ended.why is not None and managers.disk_was_full(ended.why) and await self._server.make_room(FULL):
+            ended = await attempt()
+        why, seconds = ended.why, ended.seconds
+        if why is not None:
+            log.warning("install.failed", manager=manager, reason=why, seconds=round(seconds, 1))
+            problem = Problem("install", why, packages.MANIFEST)
+            self._failed(problem, manager=manager, seconds=seconds, notes=wanted.notes)
+            return False
+        log.info("install.done", manager=manager, seconds=round(seconds, 1))
+        if final:
+            self._facts = replace(self._facts, manager=manager, since=since, seconds=round(seconds, 3))
+            self._settled(wanted.notes)
+        return True
+
+    async def _attempt(
+        self, wanted: Wanted, *, keep: tuple[str, ...], prune: bool, gone: tuple[str, ...], final: bool
+    ) -> Ended:
+        """One run of the installer, and what node_modules is after it."""
+        manager = wanted.manager
         keep = keep if managers.can_keep(manager) else ()
         own_files = manager != "pnpm" and wanted.own_scripts
         try:
@@ -227,19 +252,9 @@ class Dependencies:
                 await self._call(self._modules.note, wanted.digest)
             else:
                 await self._call(self._modules.put_back if ended.cut_short else self._modules.end)
-            why, seconds = ended.why, ended.seconds
         except DiskError as error:
-            why, seconds = str(error), 0.0
-        if why is not None:
-            log.warning("install.failed", manager=manager, reason=why, seconds=round(seconds, 1))
-            problem = Problem("install", why, packages.MANIFEST)
-            self._failed(problem, manager=manager, seconds=seconds, notes=wanted.notes)
-            return False
-        log.info("install.done", manager=manager, seconds=round(seconds, 1))
-        if final:
-            self._facts = replace(self._facts, manager=manager, since=since, seconds=round(seconds, 3))
-            self._settled(wanted.notes)
-        return True
+            return Ended(0.0, str(error))
+        return ended
 
     async def _loaded(self) -> Mapping[str, str | None]:
         return await self._call(lambda: {name: self._modules.version(name) for name in packages.LOADED})

@@ -112,6 +112,8 @@ class Installer:
         took = self._clock.monotonic() - began
         if over is not None:
             return Ended(took, over, cut_short=True)
+        if status == 0 and reading.spoiled is not None:
+            return Ended(took, f"{manager} could not write all of the packages: {reading.spoiled}", cut_short=True)
         if status == 0:
             return Ended(took)
         said = managers.blame(manager, lines)

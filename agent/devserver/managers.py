@@ -83,20 +83,27 @@ def variables(manager: Manager) -> dict[str, str]:
 
 
 _FETCHED = re.compile(r"npm http (?:fetch|cache) ")
+_SPOILED = re.compile(r"npm warn tar TAR_ENTRY_ERROR (?P<why>.+)")
 _NPM_ERROR = re.compile(r"npm (?:error|ERR!) ?")
 _NPM_NOISE = re.compile(r"A complete log of this run|\d+ Note that you can also|\d+ tarball, folder|\d+$|$")
 _START = {"pnpm": re.compile(r".*ERR_PNPM"), "bun": re.compile(r"error(?::| )")}
 
 
 class Reading:
-    """One run's output. `kept`: whether people should see a line; `progress`: how far it is, in a few words."""
+    """One run's output. `progress`: how far it is, in a few words. `spoiled`: what npm could not write, which it takes
+    for a success all the same.
+    """
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._fetched = 0
         self.progress = ""
+        self.spoiled: str | None = None
 
     def hear(self, line: str) -> bool:
+        """Whether people should see it."""
+        if self._manager == "npm" and (found := _SPOILED.match(line)):
+            self.spoiled = self.spoiled or found["why"][:MESSAGE_CHARACTERS]
         if _FETCHED.match(line):
             self._fetched += 1
             self.progress = f"{self._fetched} fetched"
@@ -117,3 +124,8 @@ def blame(manager: Manager, lines: Iterable[str]) -> str:
         found_lines = said[first:]
     matters = found_lines[:MESSAGE_LINES] or said[-MESSAGE_LINES:]
     return "\n".join(matters)[:MESSAGE_CHARACTERS]
+
+
+def disk_was_full(why: str) -> bool:
+    """Whether a run failed for that, by its own words. What it had written may be gone again when somebody looks."""
+    return "ENOSPC" in why or "no space left on device" in why.casefold()

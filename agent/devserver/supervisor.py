@@ -164,6 +164,14 @@ class Supervisor:
                         self._post(RestartAsked(why))
                     await self._moved.wait()
 
+    async def make_room(self, why: str) -> bool:
+        """As `free_space`, for who holds: returns when nothing runs and the caches are gone."""
+        if not self._mender.free_space(why):
+            return False
+        await self.vacate(why)
+        await self._mender.mend()
+        return True
+
     def release(self) -> None:
         """End a hold, and look at once whether everything is there."""
         if self._held is not None:

@@ -73,6 +73,10 @@ class Server:
         self.held = True
         self.said.append(f"vacate: {why}")
 
+    async def make_room(self, why: str) -> bool:
+        self.said.append(f"make room: {why}")
+        return False
+
     def release(self) -> None:
         self.held = False
         self.said.append("release")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.devserver.managers import MESSAGE_CHARACTERS, Reading, blame, command
+from agent.devserver.managers import MESSAGE_CHARACTERS, Reading, blame, command, disk_was_full
 from agent.devserver.packages import Manager
 
 NPM_404 = """npm warn Unknown user config "x". This will stop working.
@@ -76,3 +76,12 @@ def test_what_stays_for_a_while_is_no_option_of_the_command() -> None:
 def test_every_manager_takes_the_cache_first(manager: Manager) -> None:
     assert command(manager)[0] == manager
     assert "--prefer-offline" in command(manager)
+
+
+def test_npm_that_could_not_write_a_file_has_spoiled_the_tree_whatever_its_status_says() -> None:
+    reading = Reading("npm")
+    reading.hear("npm warn tar TAR_ENTRY_ERROR ENOSPC: no space left on device, write")
+    reading.hear("npm warn tar TAR_ENTRY_ERROR EIO: i/o error, write")
+    assert reading.spoiled == "ENOSPC: no space left on device, write"
+    assert disk_was_full(reading.spoiled)
+    assert not disk_was_full("404 Not Found")
