@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.browser.test_asleep_page import PAGE, QUIET_SECONDS, asleep, place
 from tests.peers.counting import counting
@@ -97,6 +97,11 @@ async def test_a_tab_that_is_too_busy_to_hear_in_time_wakes_nothing() -> None:
         assert page.url == f"{here.url}/shop?a#b"
 
 
+async def leave(page: Page, by: str) -> None:
+    """Not at once: what asks a page for something must not find it gone before its answer."""
+    await page.evaluate(f"setTimeout(() => {by}); 0")
+
+
 async def test_what_the_browser_keeps_for_its_back_button_is_silent_and_alive_when_it_is_seen_again() -> None:
     async with place(BACK) as here, small_app({"/": INNER}) as elsewhere, tabs() as window:
         page, gateway = window.pages[0], here.standing.gateway
@@ -114,19 +119,19 @@ async def test_what_the_browser_keeps_for_its_back_button_is_silent_and_alive_wh
         here.wake()
         await gateway.start(port, "127.0.0.1")
         here.standing.activity.clear()
-        await page.evaluate("history.back()")
+        await leave(page, "history.back()")
         await until(lambda: gateway.pages == (1, 0))
-        assert await page.evaluate("window.kept") is True
+        await page.wait_for_function("window.kept === true")  # also while Playwright still hears of the page before
         assert here.standing.activity == [("shown", "/shop")]
 
         # From the asleep page, which is on screen, back to a page before it and forward again.
         assert await here.sleep() == 1
         await asleep(page)
         here.wake()
-        await page.evaluate("history.back()")
+        await leave(page, "history.back()")
         await page.wait_for_url(here.url + "/", wait_until="commit")
         await until(lambda: gateway.pages == (1, 0))
-        await page.evaluate("history.forward()")
+        await leave(page, "history.forward()")
         await page.wait_for_url(here.url + "/shop", wait_until="commit")
         await until(lambda: gateway.pages == (1, 0))
 
