@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.test_asleep_page import PAGE, QUIET_SECONDS, asleep, place
+from tests.browser.test_asleep_page import PAGE, QUIET_SECONDS, Place, asleep, place
 from tests.peers.counting import counting
 from tests.peers.small_app import small_app
 from tests.peers.standing_gateway import until
@@ -90,11 +90,7 @@ async def test_a_tab_that_is_too_busy_to_hear_in_time_wakes_nothing() -> None:
         async with counting(port) as came:
             await asyncio.sleep(QUIET_SECONDS)  # what must not happen has no event
             assert came == []
-        here.wake()
-        await here.standing.gateway.start(port, "127.0.0.1")
-        await page.bring_to_front()
-        await expect(page.get_by_label("name")).to_have_value("Ada", timeout=10_000)
-        assert page.url == f"{here.url}/shop?a#b"
+        await comes_back(here, page, port)
 
 
 async def leave(page: Page, by: str) -> None:
@@ -153,8 +149,13 @@ async def test_a_frozen_tab_wakes_nothing_when_it_is_thawed_unseen() -> None:
             await devtools.send("Page.setWebLifecycleState", {"state": "active"})
             await asyncio.sleep(QUIET_SECONDS)  # what must not happen has no event
             assert came == []
-        here.wake()
-        await here.standing.gateway.start(port, "127.0.0.1")
-        await page.bring_to_front()
-        await expect(page.get_by_label("name")).to_have_value("Ada", timeout=10_000)
-        assert page.url == f"{here.url}/shop?a#b"
+        await comes_back(here, page, port)
+
+
+async def comes_back(here: Place, page: Page, port: int) -> None:
+    """The machine is there again, and somebody looks at the tab: it is as it was."""
+    here.wake()
+    await here.standing.gateway.start(port, "127.0.0.1")
+    await page.bring_to_front()
+    await expect(page.get_by_label("name")).to_have_value("Ada", timeout=10_000)
+    await page.wait_for_url(f"{here.url}/shop?a#b")

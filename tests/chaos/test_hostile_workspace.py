@@ -17,6 +17,7 @@ from agent.sync.plan import Put, plan
 from tests.peers.backend_client import Place
 from tests.peers.backend_sets import Set, sha, whole
 from tests.peers.plain import PlainBackend, plain_backend
+from tests.peers.small_disk import small_disk
 from tests.peers.split import NOBODY, PYTHON, as_nobody, needs_split, open_folder
 from tests.peers.stack import stack
 
@@ -121,20 +122,9 @@ def test_a_walk_through_millions_of_names_ends(place: Place, monkeypatch: pytest
 
 
 @pytest.fixture
-def small_disk() -> Iterator[Path]:
-    with open_folder() as folder:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=8m,mode=755", "none", str(folder)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if mounted.returncode != 0:
-            pytest.skip(f"this needs a small disk, and a mount is refused here: {mounted.stderr.strip()}")
-        try:
-            yield folder
-        finally:
-            subprocess.run(["umount", "-l", str(folder)], check=False)
+def little_room() -> Iterator[Path]:
+    with open_folder() as folder, small_disk(folder, 8 * 2**20):
+        yield folder
 
 
 @pytest.fixture
@@ -144,24 +134,24 @@ async def api(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Pla
 
 
 async def test_a_disk_that_the_app_filled_is_said_and_the_sync_goes_on_once_there_is_room(
-    small_disk: Path, tmp_path: Path, api: PlainBackend, free_port: Callable[[], int]
+    little_room: Path, tmp_path: Path, api: PlainBackend, free_port: Callable[[], int]
 ) -> None:
-    shutil.copy(HOSTILE, small_disk / "hostile.py")
+    shutil.copy(HOSTILE, little_room / "hostile.py")
     await api.put({"app/page.tsx": "first"})
-    command = shlex.join([PYTHON, "-S", "-E", str(small_disk / "hostile.py"), "{port}", "fill", "1", "1"])
+    command = shlex.join([PYTHON, "-S", "-E", str(little_room / "hostile.py"), "{port}", "fill", "1", "1"])
     environ = {"DEV_USER": str(NOBODY), "DEV_COMMAND": command, "POLL_INTERVAL": "100ms"}
-    environ["STATE_DIR"] = str(small_disk / "state")
-    async with stack(tmp_path, small_disk / "app", api.url, free_port, **environ) as it:
+    environ["STATE_DIR"] = str(little_room / "state")
+    async with stack(tmp_path, little_room / "app", api.url, free_port, **environ) as it:
         await it.ready()
-        full = await it.until(lambda _: (small_disk / "app" / "filler").exists() and free(small_disk) == 0)
+        full = await it.until(lambda _: (little_room / "app" / "filler").exists() and free(little_room) == 0)
         assert full["sync"]["state"] == "current"
         await api.put({"app/page.tsx": "second " * 10_000})
         failing = await it.until(lambda status: status["sync"]["state"] == "failing")
         assert "No space left on device" in failing["sync"]["failure"]["message"]
-        assert (small_disk / "app" / "app" / "page.tsx").read_text() == "first"
-        (small_disk / "app" / "enough").unlink()
+        assert (little_room / "app" / "app" / "page.tsx").read_text() == "first"
+        (little_room / "app" / "enough").unlink()
         await it.until(lambda status: status["sync"]["state"] == "current")
-        assert (small_disk / "app" / "app" / "page.tsx").read_text() == "second " * 10_000
+        assert (little_room / "app" / "app" / "page.tsx").read_text() == "second " * 10_000
         assert it.agent.child.returncode is None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
@@ -21,6 +20,7 @@ from agent.devserver.memory import MIB
 from agent.devserver.supervisor import Supervisor
 from tests.peers.control_group import ControlGroup, control_group
 from tests.peers.dev_server import Board, applied, living
+from tests.peers.small_disk import small_disk
 
 pytestmark = [pytest.mark.next, pytest.mark.timeout(180)]
 
@@ -110,24 +110,17 @@ async def test_a_cache_full_of_noise_is_removed_and_the_next_start_works(run: Ru
 
 
 @pytest.fixture
-def small_disk(folder: Path) -> Iterator[Path]:
+def nearly_full(folder: Path) -> Iterator[None]:
     """`.next` on a filesystem of its own, which the cache of earlier days fills but for one first page."""
     output = folder / ".next"
     output.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "none", str(output))
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no filesystem may be mounted here: {error}")
-    try:
+    with small_disk(output, SMALL_DISK):
         (output / "dev/cache/images").mkdir(parents=True)
         (output / "dev/cache/images/old").write_bytes(bytes(OLD_CACHE))
-        yield output
-    finally:
-        subprocess.run(("umount", "--lazy", str(output)), check=True)
+        yield
 
 
-@pytest.mark.usefixtures("small_disk")
+@pytest.mark.usefixtures("nearly_full")
 async def test_a_disk_that_the_cache_has_filled_is_emptied_and_it_goes_on(run: Run, folder: Path) -> None:
     async with run() as (board, _):
         await board.state("ready")

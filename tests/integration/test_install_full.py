@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from agent.devserver.memory import MIB
 from agent.status import InstallFacts
 from tests.peers.dev_server import Running, odd_server, running
 from tests.peers.installing import manifest, package
+from tests.peers.small_disk import small_disk
 
 pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not on PATH")
 
@@ -25,13 +25,8 @@ pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not 
 def small(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", f"size={60 * MIB}", "none", str(folder))
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no filesystem may be mounted here: {error}")
-    yield folder
-    subprocess.run(("umount", "--lazy", str(folder)), check=True)
+    with small_disk(folder, 60 * MIB):
+        yield folder
 
 
 @dataclass
