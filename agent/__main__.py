@@ -1,21 +1,21 @@
 """`python -m agent`: puts the key out of reach, then hands over to the command line.
 
-In this order: handover.py says why, and why nothing else may be imported before.
+In this order: isolation/key_handover.py says why, and why nothing else may be imported before.
 """
 
 from __future__ import annotations
 
 import sys
 
-from agent import handover
+from agent.isolation import key_handover
 
 if __name__ == "__main__":
     try:
-        environ = handover.take()
+        environ = key_handover.take()
     except ValueError as error:
         sys.stderr.write(f"preview-agent: {error}\n")
         sys.exit(2)
-    handover.seal()
+    key_handover.seal()
     from agent.command import main
 
     sys.exit(main(environ))

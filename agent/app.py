@@ -16,16 +16,17 @@ from pathlib import Path
 
 import structlog
 
-from agent import __version__, api, isolation
+from agent import __version__, api
 from agent.admin.server import Actions, Admin
 from agent.clock import Clock, rfc3339
 from agent.config import Settings
-from agent.devserver.dependencies import Dependencies
-from agent.devserver.install import Limits
 from agent.devserver.meter import Meter
 from agent.devserver.supervisor import Supervisor
 from agent.errors import ConfigError, MachineError, Occupied
 from agent.gateway.server import Gateway
+from agent.isolation import user as isolation
+from agent.packages.installer import Dependencies
+from agent.packages.run import Limits
 from agent.report.reporter import Reporter
 from agent.sleep.credential import credential
 from agent.sleep.facts import work
@@ -165,7 +166,7 @@ class Agent:
             version=__version__,
         )
         danger = self._isolation.root and self._isolation.user is None
-        (log.warning if danger else log.info)("agent.isolation", reason=self._isolation.reason)
+        (log.warning if danger else log.info)("agent.isolation.user", reason=self._isolation.reason)
 
     async def _turn(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:

@@ -15,10 +15,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from agent import api, check_isolation, isolation
+from agent import api, check_isolation
 from agent.clock import Clock
 from agent.config import Settings
 from agent.errors import BackendError, ConfigError
+from agent.isolation import user as isolation
 from agent.sleep.credential import credential
 from agent.sync.backend import Backend
 from agent.sync.exchange import Ask

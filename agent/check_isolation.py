@@ -22,11 +22,11 @@ from agent import __version__
 from agent.admin.server import Actions, Admin
 from agent.clock import Clock
 from agent.config import Settings
-from agent.devserver.confine import confined
-from agent.devserver.environment import for_child
-from agent.devserver.logs import LogTail
 from agent.errors import ConfigError
-from agent.isolation import DevUser
+from agent.isolation.child_environment import for_child
+from agent.isolation.sandbox import confined
+from agent.isolation.user import DevUser
+from agent.process.output import LogTail
 from agent.status import Board, Snapshot
 
 SECONDS = 60.0

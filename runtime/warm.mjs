@@ -15,7 +15,7 @@ const NUDGE_EVERY = 8; // seconds; a flush that comes begins within 5
 const ANSWER_WITHIN = 180; // seconds
 const FLUSH_WITHIN = 120; // seconds
 
-// As agent/config.py and agent/devserver/environment.py start it: other arguments or variables may mean another cache.
+// As agent/config.py and agent/isolation/child_environment.py start it: other arguments or variables may mean another cache.
 const PORT = 3001;
 const COMMAND = ["node_modules/next/dist/bin/next", "dev", "--turbopack", "-p", String(PORT), "-H", "127.0.0.1"];
 const { PATH, HOME } = process.env;

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from agent.devserver.removal import remove
 from agent.devserver.treatment import Disk
 from agent.errors import DiskError
-from agent.isolation import DevUser
+from agent.isolation.user import DevUser
+from agent.nofollow import remove
 
 PARENTS = (".next", "dev")
 CACHE = "cache"

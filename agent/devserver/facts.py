@@ -23,6 +23,7 @@ from agent.devserver.states import (
     Waiting,
 )
 from agent.devserver.treatment import Disk, History
+from agent.process.sample import Sample
 from agent.status import DevServerFacts, DevServerState, Problem
 
 
@@ -46,16 +47,6 @@ class Times:
 
 def became_ready(before: State, state: State) -> bool:
     return isinstance(before, Starting) and isinstance(state, Ready)
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What the process tree costs. Memory in bytes; `cpu`: cores in use on average since the sample before."""
-
-    rss: int = 0
-    pss: int | None = None
-    cpu: float = 0.0
-    processes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

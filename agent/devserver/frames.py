@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from agent.devserver.ansi import plain
 from agent.status import Problem
+from agent.text import plain
 
 MESSAGE_CHARACTERS = 4000
 

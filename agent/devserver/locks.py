@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from agent.devserver import census
-from agent.devserver.environment import RUN_MARK
 from agent.devserver.treatment import Holder
+from agent.isolation.child_environment import RUN_MARK
+from agent.process import find as census
 
 LOCK = ".next/dev/lock"
 GONE_SECONDS = 2.0

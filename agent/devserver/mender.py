@@ -23,7 +23,7 @@ import structlog
 from agent.clock import Clock, rfc3339
 from agent.devserver import caches, locks, repair, symptoms, watches
 from agent.devserver.configuration import Configuration
-from agent.devserver.facts import Care, Sample
+from agent.devserver.facts import Care
 from agent.devserver.memory import Memory
 from agent.devserver.meter import Meter
 from agent.devserver.recycle import recycle
@@ -32,7 +32,8 @@ from agent.devserver.rules import Meaning
 from agent.devserver.symptoms import Symptoms
 from agent.devserver.treatment import Cure, Disk, History, Plan
 from agent.errors import AgentError, DiskError, Occupied
-from agent.isolation import DevUser
+from agent.isolation.user import DevUser
+from agent.process.sample import Sample
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.devserver.packages import concerns
+from agent.package_files import concerns
 
 Meaning = Literal["sources", "packages", "config", "restart"]
 """sources: nothing but a chance for a server that gave up. packages, config: a reason to start now if the last one

@@ -24,16 +24,12 @@ import aiohttp
 import structlog
 
 from agent.clock import Clock
-from agent.devserver import environment, frames, hmr, lifecycle, orphans, probe, rules
-from agent.devserver.confine import confined, end_all
-from agent.devserver.facts import Sample, Times, became_ready, facts, problems
+from agent.devserver import frames, hmr, lifecycle, probe, rules
+from agent.devserver.facts import Times, became_ready, facts, problems
 from agent.devserver.frames import Compile
-from agent.devserver.logs import Allowance, LogTail
 from agent.devserver.mender import Glance, Mender
 from agent.devserver.pause import pause
-from agent.devserver.process import Child, Stream, describe, spawn
 from agent.devserver.repair import Verdict
-from agent.devserver.sample import Sampler
 from agent.devserver.states import (
     Answered,
     Checked,
@@ -59,7 +55,14 @@ from agent.devserver.states import (
     first,
 )
 from agent.errors import AgentError, DiskError
-from agent.isolation import DevUser
+from agent.isolation import child_environment
+from agent.isolation.sandbox import confined, end_all
+from agent.isolation.user import DevUser
+from agent.process import orphans
+from agent.process.child import Child, Stream, describe, spawn
+from agent.process.output import Allowance, LogTail
+from agent.process.sample import Sample
+from agent.process.usage import Sampler
 from agent.status import Applied, DevServerFacts, Problem, Source
 
 log = structlog.get_logger()
@@ -305,7 +308,7 @@ class Supervisor:
             child = spawn(
                 confined(self._command, self._user),
                 workspace=self._workspace,
-                environ=environment.for_child(self._environ, run, self._user),
+                environ=child_environment.for_child(self._environ, run, self._user),
                 run=run,
                 hear=self._hear,
                 end_all=end_all(self._user),

@@ -16,8 +16,8 @@ from typing import Literal, TypeVar
 import structlog
 
 from agent.clock import Clock, rfc3339
-from agent.errand import NoPackages, Packages
 from agent.errors import AgentError, BackendError, BadAnswer, DiskError, Unreachable
+from agent.install_hooks import NoPackages, Packages
 from agent.status import Applied, Problem, SyncFacts
 from agent.sync.backend import Answer, Backend
 from agent.sync.disk import Disk, Outcome

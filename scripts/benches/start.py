@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from agent.config import DEV_COMMAND
-from agent.devserver.environment import for_child
+from agent.isolation.child_environment import for_child
 from scripts.benches import app
 from scripts.benches.place import Bench
 from scripts.benches.rows import Budget, Row, median

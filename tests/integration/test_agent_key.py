@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent import handover
-from agent.devserver.confine import confined
+from agent.isolation import key_handover as handover
+from agent.isolation.sandbox import confined
 from tests.peers.plain import PlainBackend, plain_backend
 from tests.peers.split import PYTHON, as_nobody, needs_split, nobody, open_folder
 from tests.peers.stack import KEY, ROOT, Stack, stack
@@ -90,7 +90,7 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 def test_any_key_comes_over_as_it_was(key: str) -> None:
     script = """
 import os, sys
-from agent import handover
+from agent.isolation import key_handover as handover
 environ = handover.take()
 assert "API_KEY" not in os.environ
 assert handover.HANDED not in os.environ

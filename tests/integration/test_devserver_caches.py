@@ -16,7 +16,7 @@ import pytest
 
 from agent.devserver import caches
 from agent.errors import DiskError
-from agent.isolation import DevUser, Tools
+from agent.isolation.user import DevUser, Tools
 from tests.peers.nested import nest
 
 

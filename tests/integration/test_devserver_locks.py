@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from agent.devserver import locks
-from agent.devserver.environment import RUN_MARK
 from agent.devserver.treatment import Holder
+from agent.isolation.child_environment import RUN_MARK
 
 HOLD = """
 import fcntl, os, sys, time

@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from agent.devserver import caches, mender, watches
-from agent.devserver.environment import RUN_MARK
 from agent.devserver.memory import MIB
 from agent.devserver.meter import Meter
 from agent.devserver.treatment import Disk
+from agent.isolation.child_environment import RUN_MARK
 from tests.peers.control_group import control_group
 from tests.peers.dev_server import odd_server, running
 

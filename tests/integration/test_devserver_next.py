@@ -14,8 +14,8 @@ import pytest
 
 from agent.clock import Clock
 from agent.config import DEV_COMMAND
-from agent.devserver.census import is_free
 from agent.devserver.supervisor import Supervisor
+from agent.process.find import is_free
 from tests.peers.dev_server import Board, applied, living
 
 pytestmark = [pytest.mark.next, pytest.mark.timeout(180)]

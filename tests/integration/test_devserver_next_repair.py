@@ -15,9 +15,9 @@ import pytest
 
 from agent.clock import Clock
 from agent.config import DEV_COMMAND
-from agent.devserver.census import is_free
 from agent.devserver.memory import MIB
 from agent.devserver.supervisor import Supervisor
+from agent.process.find import is_free
 from tests.peers.control_group import ControlGroup, control_group
 from tests.peers.dev_server import Board, applied, living
 from tests.peers.small_disk import small_disk

@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.devserver import orphans
-from agent.devserver.census import is_free
-from agent.devserver.environment import RUN_MARK
 from agent.errors import DiskError, Occupied
+from agent.isolation.child_environment import RUN_MARK
+from agent.process import orphans
+from agent.process.find import is_free
 from tests.peers.dev_server import living, odd_server, running
 
 Port = Callable[[], int]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent.clock import Clock
-from agent.devserver.process import Child, SpawnFailed, describe, spawn
-from agent.devserver.sample import Sampler
+from agent.process.child import Child, SpawnFailed, describe, spawn
+from agent.process.usage import Sampler
 from tests.peers.dev_server import living
 
 Heard = list[tuple[str, str]]

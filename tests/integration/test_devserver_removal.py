@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.devserver import removal
-from agent.devserver.removal import remove
+from agent import nofollow as removal
+from agent.nofollow import remove
 from tests.peers.nested import nest
 
 

@@ -15,9 +15,11 @@ import psutil
 import pytest
 
 from agent.clock import Clock
-from agent.devserver import census, orphans, supervisor
-from agent.devserver.census import is_free
-from agent.devserver.process import Child
+from agent.devserver import supervisor
+from agent.process import find as census
+from agent.process import orphans
+from agent.process.child import Child
+from agent.process.find import is_free
 from tests.peers.dev_server import Board, applied, living, odd_server, running
 from tests.peers.dev_server import supervisor as make_supervisor
 

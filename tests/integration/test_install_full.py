@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent.clock import Clock
-from agent.devserver.dependencies import Dependencies
 from agent.devserver.memory import MIB
+from agent.packages.installer import Dependencies
 from agent.status import InstallFacts
 from tests.peers.dev_server import Running, odd_server, running
 from tests.peers.installing import manifest, package

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.devserver.install import Limits
+from agent.packages.run import Limits
 from tests.peers.backend_honest import serving
 from tests.peers.installing import App, manifest, package
 from tests.peers.living import sleeping_in

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.devserver.install import Limits
+from agent.packages.run import Limits
 from tests.peers.backend_honest import serving
 from tests.peers.installing import App, manifest, program
 from tests.peers.living import living_in

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.devserver.packages import Manager
+from agent.packages.wanted import Manager
 from tests.conftest import ROOT
 from tests.peers.backend_honest import serving
 from tests.peers.installing import App, manifest, package

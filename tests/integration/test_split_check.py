@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from agent.check_isolation import running_agent
-from agent.devserver.confine import confined
+from agent.isolation.sandbox import confined
 from tests.peers.admin_port import admin_port
 from tests.peers.plain import PlainBackend, plain_backend
 from tests.peers.split import NOBODY, PYTHON, needs_split, nobody, open_folder

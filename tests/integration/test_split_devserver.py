@@ -11,12 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.devserver import caches, orphans
-from agent.devserver.census import is_free, marked
-from agent.devserver.confine import NICENESS, OOM_SCORE, TASKS_MOST, confined
-from agent.devserver.environment import RUN_MARK
-from agent.devserver.process import describe, spawn
+from agent.devserver import caches
 from agent.devserver.treatment import Disk
+from agent.isolation.child_environment import RUN_MARK
+from agent.isolation.sandbox import NICENESS, OOM_SCORE, TASKS_MOST, confined
+from agent.process import orphans
+from agent.process.child import describe, spawn
+from agent.process.find import is_free, marked
 from tests.peers.dev_server import ODD_SERVER, living, running
 from tests.peers.split import NOBODY, PYTHON, as_nobody, needs_split, nobody, open_folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.devserver.confine import TASKS_MOST
+from agent.isolation.sandbox import TASKS_MOST
 from tests.conftest import WorkspaceFactory
 from tests.peers.plain import plain_backend
 from tests.peers.split import NOBODY, needs_split

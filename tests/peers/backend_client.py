@@ -11,7 +11,7 @@ from pathlib import Path
 from agent import api
 from agent.clock import Clock, rfc3339
 from agent.config import Secret
-from agent.errand import Packages
+from agent.install_hooks import Packages
 from agent.status import Applied, Problem, SyncFacts
 from agent.sync.backend import Backend
 from agent.sync.disk import Disk

@@ -15,7 +15,7 @@ import psutil
 
 from agent.clock import Clock
 from agent.devserver.supervisor import Supervisor
-from agent.isolation import DevUser
+from agent.isolation.user import DevUser
 from agent.status import Applied, DevServerFacts, DevServerState, Problem, Repair, Source
 
 ODD_SERVER = Path(__file__).with_name("odd_server.py")

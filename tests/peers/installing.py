@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.clock import Clock
-from agent.devserver.dependencies import Dependencies
-from agent.devserver.install import Limits
-from agent.devserver.logs import LogTail
+from agent.packages.installer import Dependencies
+from agent.packages.run import Limits
+from agent.process.output import LogTail
 from agent.status import InstallFacts, Problem, Source
 from tests.peers.backend_client import Client, Place, syncing
 from tests.peers.backend_honest import HonestBackend

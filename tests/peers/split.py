@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from agent.config import Settings, load
-from agent.devserver.confine import confined
-from agent.isolation import SYSTEM_FOLDERS, TOOLS, DevUser, Tools
+from agent.isolation.sandbox import confined
+from agent.isolation.user import SYSTEM_FOLDERS, TOOLS, DevUser, Tools
 
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ConfigError
-from agent.isolation import KERNEL, OWN_KERNEL, look, may_write, prepare
+from agent.isolation.user import KERNEL, OWN_KERNEL, look, may_write, prepare
 from tests.peers.split import NOBODY, needs_split, nobody, open_folder, settings
 
 
@@ -69,7 +69,7 @@ def test_a_number_without_a_name_is_a_user_and_a_group(place: Path) -> None:
 
 @needs_split
 def test_roots_group_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.isolation._entry", lambda _: __import__("pwd").getpwnam("root"))
+    monkeypatch.setattr("agent.isolation.user._entry", lambda _: __import__("pwd").getpwnam("root"))
     assert "neither root nor in its group" in refusal(place)
 
 

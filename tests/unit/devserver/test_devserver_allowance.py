@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.devserver.logs import LINES_A_SECOND, LINES_KEPT, Allowance
+from agent.process.output import LINES_A_SECOND, LINES_KEPT, Allowance
 
 
 def test_a_burst_goes_through_and_what_is_over_it_is_counted_once() -> None:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.devserver.confine import confined, end_all
-from agent.devserver.environment import for_child
-from agent.isolation import DevUser, Tools
+from agent.isolation.child_environment import for_child
+from agent.isolation.sandbox import confined, end_all
+from agent.isolation.user import DevUser, Tools
 
 USER = DevUser(
     *("preview", 1000, 1001, Path("/home/preview"), Path("/tmp")),

@@ -6,11 +6,12 @@ from typing import get_args
 
 import pytest
 
-from agent.devserver.facts import _NAMES, Care, Sample, Times, facts, problems
+from agent.devserver.facts import _NAMES, Care, Times, facts, problems
 from agent.devserver.frames import Compile
 from agent.devserver.memory import MIB, Memory
 from agent.devserver.states import BackingOff, Failed, Ledger, Ready, Starting, State, Stopped, Waiting
 from agent.devserver.treatment import Disk, History
+from agent.process.sample import Sample
 from agent.status import Problem, Repair
 
 TROUBLED = Ledger(starts=3, crashes=2, trouble="it exited with status 1\nTypeError: no")

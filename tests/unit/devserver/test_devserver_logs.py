@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.devserver.logs import CUT, LINE_BYTES, LINES_AHEAD, LINES_KEPT, LogTail, Splitter
+from agent.process.output import CUT, LINE_BYTES, LINES_AHEAD, LINES_KEPT, LogTail, Splitter
 
 
 def lines_of(*chunks: bytes) -> list[str]:

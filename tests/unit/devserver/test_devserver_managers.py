@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.devserver.managers import MESSAGE_CHARACTERS, Reading, blame, command, disk_was_full
-from agent.devserver.packages import Manager
+from agent.packages.managers import MESSAGE_CHARACTERS, Reading, blame, command, disk_was_full
+from agent.packages.wanted import Manager
 
 NPM_404 = """npm warn Unknown user config "x". This will stop working.
 npm error code E404

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.devserver.memory import MIB
-from agent.devserver.modules import Modules
+from agent.packages.node_modules import Modules
 from tests.peers.nested import nest
 
 NOBODY = (65534, 65534)

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.devserver.packages import (
-    LOCKS,
+from agent.package_files import LOCKS, concerns
+from agent.packages.wanted import (
     Broken,
     Course,
     Wanted,
     adopted,
-    concerns,
     course,
     needs,
     read,

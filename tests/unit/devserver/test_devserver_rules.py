@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent.config import DEV_COMMAND
-from agent.devserver.environment import RUN_MARK, for_child
 from agent.devserver.rules import NEXT_PROGRAM, Meaning, meaning, missing
+from agent.isolation.child_environment import RUN_MARK, for_child
 
 NEXT = tuple(DEV_COMMAND.split())
 

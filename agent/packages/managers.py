@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from agent.devserver.packages import Manager
+from agent.packages.wanted import Manager
 
 MESSAGE_LINES: Final = 12
 MESSAGE_CHARACTERS: Final = 2000

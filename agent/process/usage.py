@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from agent.devserver import census
-from agent.devserver.facts import Sample
+from agent.process import find as census
+from agent.process.sample import Sample
 
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 

@@ -20,8 +20,8 @@ import orjson
 import psutil
 import structlog
 
-from agent.devserver import census
 from agent.errors import DiskError, Occupied
+from agent.process import find as census
 
 log = structlog.get_logger()
 

@@ -24,14 +24,16 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import structlog
 
+from agent import package_files
 from agent.clock import Clock, rfc3339
-from agent.devserver import managers, packages
-from agent.devserver.install import Ended, Installer, Limits
-from agent.devserver.modules import HIDDEN_LOCK, Modules
-from agent.devserver.packages import Broken, Course, Files, Wanted
-from agent.errand import Errand
 from agent.errors import DiskError
-from agent.isolation import DevUser
+from agent.install_hooks import Errand
+from agent.isolation.user import DevUser
+from agent.packages import managers
+from agent.packages import wanted as packages
+from agent.packages.node_modules import HIDDEN_LOCK, Modules
+from agent.packages.run import Ended, Installer, Limits
+from agent.packages.wanted import Broken, Course, Files, Wanted
 from agent.status import InstallFacts, Problem, Source
 
 P = ParamSpec("P")
@@ -62,7 +64,7 @@ class Server(Protocol):
 
 
 class Dependencies:
-    """`agent.errand.Packages`, for a real node_modules."""
+    """`agent.install_hooks.Packages`, for a real node_modules."""
 
     def __init__(
         self,
@@ -99,7 +101,7 @@ class Dependencies:
         server.hold("its packages are being looked at")
 
     def concerns(self, path: str) -> bool:
-        return packages.concerns(path)
+        return package_files.concerns(path)
 
     def end_now(self) -> None:
         """The last resort, when nobody waits any more: no installer runs on return."""
@@ -164,8 +166,10 @@ class Dependencies:
         return self._on_path(program) is not None
 
     async def _read(self, managed: AbstractSet[str]) -> Files:
-        at_root = {packages.MANIFEST, *packages.LOCKS, *packages.SETTINGS}
-        return await self._call(self._modules.read_all, at_root | {path for path in managed if packages.concerns(path)})
+        at_root = {package_files.MANIFEST, *package_files.LOCKS, *package_files.SETTINGS}
+        return await self._call(
+            self._modules.read_all, at_root | {path for path in managed if package_files.concerns(path)}
+        )
 
     def _wanted(self, files: Files, managed: AbstractSet[str]) -> Wanted | None:
         """What the files ask for, and what there is to say about it; None where there is nothing to install."""
@@ -220,7 +224,7 @@ class Dependencies:
         why, seconds = ended.why, ended.seconds
         if why is not None:
             log.warning("install.failed", manager=manager, reason=why, seconds=round(seconds, 1))
-            problem = Problem("install", why, packages.MANIFEST)
+            problem = Problem("install", why, package_files.MANIFEST)
             self._failed(problem, manager=manager, seconds=seconds, notes=wanted.notes)
             return False
         log.info("install.done", manager=manager, seconds=round(seconds, 1))

@@ -19,28 +19,15 @@ from typing import Any, Literal
 
 import orjson
 
+from agent.package_files import LOCKS, MANIFEST, NPM_LOCKS, SETTINGS, concerns
 from agent.status import Problem
 
 Manager = Literal["npm", "pnpm", "bun"]
 Files = Mapping[str, bytes]
 """Path relative to the workspace → bytes."""
 
-MANIFEST = "package.json"
-NPM_LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
-LOCKS: Mapping[str, str] = {
-    "pnpm-lock.yaml": "pnpm",
-    "bun.lock": "bun",
-    "bun.lockb": "bun",
-    "package-lock.json": "npm",
-    "npm-shrinkwrap.json": "npm",
-    "yarn.lock": "yarn",
-}
-"""Lock file → its manager. Where there are several the first one here counts, unless package.json's packageManager
-names another of them. npm's come late because a stray `npm install` leaves one in a project of another manager.
-"""
 LOADED = ("next", "react", "react-dom")
 """What a running dev server has loaded, and keeps when another version takes its place on the disk."""
-SETTINGS = (".npmrc", "pnpm-workspace.yaml", ".pnpmfile.cjs", "bunfig.toml")
 
 _SPECS = (
     "peerDependencies",
@@ -97,13 +84,6 @@ class Broken(Exception):
     def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(message)
         self.problem = Problem("install", message, MANIFEST, line, column)
-
-
-def concerns(path: str) -> bool:
-    """Whether a change of this file may ask for an installation. A package.json further down does where it is a
-    workspace's or a local package's, which only the one at the root tells.
-    """
-    return path in LOCKS or path in SETTINGS or path.rpartition("/")[2] == MANIFEST
 
 
 def read(files: Files, managed: AbstractSet[str], on_path: Callable[[str], bool]) -> Wanted | None:

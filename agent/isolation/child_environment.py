@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.isolation import DevUser
+from agent.isolation.user import DevUser
 
 RUN_MARK = "PREVIEW_AGENT_RUN"
 """Carries the random id of one start to every descendant: the proof that a process is ours to end."""

@@ -19,14 +19,16 @@ from typing import Final
 import structlog
 
 from agent.clock import Clock
-from agent.devserver import environment, managers, orphans
-from agent.devserver.confine import confined
-from agent.devserver.managers import Command
-from agent.devserver.packages import Manager
-from agent.devserver.process import Child, Stream, describe, spawn
-from agent.devserver.sample import Sampler
 from agent.errors import AgentError
-from agent.isolation import DevUser
+from agent.isolation import child_environment
+from agent.isolation.sandbox import confined
+from agent.isolation.user import DevUser
+from agent.packages import managers
+from agent.packages.managers import Command
+from agent.packages.wanted import Manager
+from agent.process import orphans
+from agent.process.child import Child, Stream, describe, spawn
+from agent.process.usage import Sampler
 
 log = structlog.get_logger()
 
@@ -126,7 +128,7 @@ class Installer:
         return spawn(
             confined(command, self._user),
             workspace=self._workspace,
-            environ={**environment.for_child(self._environ, run, self._user), **managers.variables(manager)},
+            environ={**child_environment.for_child(self._environ, run, self._user), **managers.variables(manager)},
             run=run,
             hear=hear,
         )

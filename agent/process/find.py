@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import psutil
 
-from agent.devserver.environment import RUN_MARK
+from agent.isolation.child_environment import RUN_MARK
 
 
 def of_session(session: int) -> list[psutil.Process]:

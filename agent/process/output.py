@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from weakref import WeakSet
 
-from agent.devserver.ansi import plain
+from agent.text import plain
 
 LINES_KEPT = 1000
 LINES_AHEAD = 500

@@ -9,7 +9,7 @@ For every process that runs the app's own code, and only for those: the dev serv
 
 from __future__ import annotations
 
-from agent.isolation import DevUser
+from agent.isolation.user import DevUser
 
 OOM_SCORE = 500
 """Half of all memory on top of what it uses: the kernel ends it before the agent, whatever their sizes."""

@@ -25,9 +25,9 @@ from typing import ClassVar, Literal
 
 import psutil
 
-from agent.devserver import census
-from agent.devserver.logs import Splitter
 from agent.errors import AgentError
+from agent.process import find as census
+from agent.process.output import Splitter
 
 Stream = Literal["stdout", "stderr"]
 Hear = Callable[[Stream, str], None]
