@@ -103,7 +103,7 @@ sys.stdout.write(ascii((environ["API_KEY"], sys.argv[1:], sys.flags.dont_write_b
 
 
 def test_a_program_without_a_key_does_not_start_twice() -> None:
-    script = "from agent import handover; import os; print('API_KEY' in handover.take())"
+    script = "from agent.isolation import key_handover as handover; import os; print('API_KEY' in handover.take())"
     for environ in ({}, {"API_KEY": " "}):
         assert run("-X", "importtime", "-c", script, **environ).stderr.count("| site\n") == 1
     assert run("-X", "importtime", "-c", script, API_KEY="k").stderr.count("| site\n") == 2
