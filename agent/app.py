@@ -156,6 +156,8 @@ class Agent:
         await self._admin.start(settings.agent_port)
         await self._gateway.start(settings.port)
         await self._sync.open()
+        if not self._sync.has_set:
+            self._dev_server.expect_files()
         log.info(
             "agent.started",
             app=settings.app_id,

@@ -123,6 +123,7 @@ class Supervisor:
         self._compile = Compile()
         self._sample = Sample()
         self._synced = False
+        self._expecting = False
         self._held: str | None = None
         self._moved = asyncio.Event()
         self._look_now = asyncio.Event()
@@ -134,9 +135,14 @@ class Supervisor:
     def files_changed(self, applied: Applied) -> None:
         """A set is on disk, whole."""
         self._synced = True
+        self._expecting = False
         meaning = rules.meaning(applied.written, applied.deleted)
         self._mender.files_changed(meaning)
         self._post(FilesChanged(meaning))
+
+    def expect_files(self) -> None:
+        """Start nothing before the first set: until then the workspace is the template, and no app."""
+        self._expecting = True
 
     def restart(self, reason: str) -> None:
         """End the server and start it anew, with a new budget of crashes; start it where it gave up."""
@@ -290,7 +296,8 @@ class Supervisor:
                     (self._child.terminate if effect is Effect.TERMINATE else self._child.kill)()
 
     def _missing(self) -> str | None:
-        return self._held or rules.missing(self._command, str(self._workspace), self._exists)
+        expected = "the app's files are on their way" if self._expecting else None
+        return self._held or expected or rules.missing(self._command, str(self._workspace), self._exists)
 
     def _exists(self, path: str) -> bool:
         return os.path.exists(self._workspace / path)  # noqa: PTH110 - Path.exists raises where a name is too long

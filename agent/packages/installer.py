@@ -34,6 +34,7 @@ from agent.packages import wanted as packages
 from agent.packages.node_modules import HIDDEN_LOCK, Modules
 from agent.packages.run import Ended, Installer, Limits
 from agent.packages.wanted import Broken, Course, Files, Wanted
+from agent.packages.warm_start import is_exactly
 from agent.status import InstallFacts, Problem, Source
 
 P = ParamSpec("P")
@@ -89,6 +90,7 @@ class Dependencies:
         self._on_path = partial(shutil.which, path=environ.get("PATH"))
         self._facts = InstallFacts()
         self._told_at = 0.0
+        self._whole_project = False
         self._installer = Installer(
             workspace=workspace,
             state_dir=state_dir,
@@ -108,6 +110,7 @@ class Dependencies:
         self._installer.end_now()
 
     async def settle(self, managed: AbstractSet[str]) -> None:
+        self._whole_project = package_files.MANIFEST in managed
         try:
             await self._installer.end_orphan()
             await self._call(self._modules.recover)
@@ -123,6 +126,7 @@ class Dependencies:
 
     @asynccontextmanager
     async def errand(self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]) -> AsyncIterator[Errand]:
+        self._whole_project = package_files.MANIFEST in managed
         files = await self._read(managed | changed.keys())
         before = _quietly(files, managed, self._has)
         files = {**files, **{path: data for path, data in changed.items() if data is not None}}
@@ -132,7 +136,7 @@ class Dependencies:
             yield Errand()
             return
         replaced = packages.replaced(before, wanted)
-        if self._modules.exist and self._modules.are_pnpms != (wanted.manager == "pnpm"):
+        if self._is_anew or (self._modules.exist and self._modules.are_pnpms != (wanted.manager == "pnpm")):
             replaced = ("node_modules",)
         loaded = await self._loaded()
         try:
@@ -158,6 +162,11 @@ class Dependencies:
 
         needs = partial(packages.needs, wanted)
         return Errand(needs, ahead if course.ahead else None, behind if course.behind else None)
+
+    @property
+    def _is_anew(self) -> bool:
+        """Whether a whole project finds the template's packages, on top of which it must not be installed."""
+        return self._whole_project and self._modules.are_templates
 
     def _hold(self, wanted: Wanted) -> None:
         self._server.hold(f"its packages are being installed with {wanted.manager}")
@@ -193,17 +202,32 @@ class Dependencies:
     def _are_there(self, wanted: Wanted, files: Files, managed: AbstractSet[str]) -> bool:
         modules = self._modules
         if modules.stand_for(wanted.digest):
+            if self._whole_project:
+                modules.become_apps()
             return True
         hidden = modules.read(HIDDEN_LOCK) if wanted.manager == "npm" and modules.are_sound else None
         if hidden is None or modules.are_pnpms:
             return False
-        if not packages.adopted(files, managed, hidden, lambda name, version: modules.version(name) == version):
+        exact = self._is_anew and self._is_exactly(wanted, files, hidden)
+        if not exact and not packages.adopted(files, managed, hidden, self._is_installed):
             return False
         try:
+            if self._whole_project:
+                modules.become_apps()
             modules.note(wanted.digest)
         except DiskError as error:  # the next start looks again
             log.warning("install.record_unwritten", error=str(error))
         return True
+
+    def _is_installed(self, name: str, version: str) -> bool:
+        return self._modules.version(name) == version
+
+    def _is_exactly(self, wanted: Wanted, files: Files, hidden: bytes) -> bool:
+        """Whether the tree is the one that an app without a lock file asks for."""
+        settings = any(name in files for name in (*package_files.LOCKS, *package_files.SETTINGS))
+        if settings or wanted.own_scripts or wanted.locals:
+            return False
+        return is_exactly(files[package_files.MANIFEST], hidden) and all(map(self._is_installed, *_pairs(wanted)))
 
     async def _install(
         self,
@@ -243,7 +267,11 @@ class Dependencies:
         try:
             locks = await self._call(self._modules.locks)
             await self._call(
-                self._modules.begin, pnpm=manager == "pnpm", own_files=own_files, prune=prune and manager == "npm"
+                self._modules.begin,
+                pnpm=manager == "pnpm",
+                own_files=own_files,
+                prune=prune and manager == "npm",
+                anew=self._is_anew,
             )
             if manager == "bun":  # it takes away what its lock file had, and the backend's may never have had it
                 await self._call(self._modules.drop, gone)
@@ -310,6 +338,10 @@ def _quietly(files: Files, managed: AbstractSet[str], on_path: Callable[[str], b
         return packages.read(files, managed, on_path)
     except Broken:
         return None
+
+
+def _pairs(wanted: Wanted) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(wanted.specs), tuple(wanted.specs.values())
 
 
 def _news(before: Mapping[str, str | None], after: Mapping[str, str | None]) -> str:

@@ -16,7 +16,8 @@ from agent.sync.tree import Obstacle, Tree
 
 
 class Burst:
-    """`records`: path → what the file is now. `written`, `removed`: the paths in the order they were done.
+    """`records`: path → what the file is now; `template`: the same of the template's files. `written`, `removed`: the
+    paths in the order they were done.
     `notes`: (path, the end of a sentence) for its owner. `unfinished`: the first of them that may go through later.
     """
 
@@ -27,6 +28,7 @@ class Burst:
         self._manifest = manifest
         self.aside = aside
         self.records: dict[str, Record] = {}
+        self.template: dict[str, Record] = {}
         self.written: list[str] = []
         self.removed: list[str] = []
         self.notes: list[tuple[str, str]] = []
@@ -60,17 +62,23 @@ class Burst:
             adopted = tree.adopt(step.path, step.sha256)
             if adopted is None:
                 raise Obstacle("was not written: its staged bytes are gone", passing=True) from None
-            self.records[step.path] = adopted
+            self._records(step)[step.path] = adopted
             return
-        known = self._manifest.files.get(step.path)
+        known = self._known(step.path)
         done = tree.put(step.path, new, self._stage.folder, step.name, known=known, aside=self.aside)
-        self.records[step.path] = done.record
+        self._records(step)[step.path] = done.record
         if done.touched:
             self.written.append(step.path)
         self._note(step.path, done.note)
 
+    def _records(self, step: Step) -> dict[str, Record]:
+        return self.template if step.template else self.records
+
+    def _known(self, path: str) -> Record | None:
+        return self._manifest.files.get(path) or self._manifest.template.get(path)
+
     def _remove(self, tree: Tree, step: Step) -> None:
-        known = self._manifest.files.get(step.path)
+        known = self._known(step.path)
         note = tree.remove(step.path, known=known, aside=self.aside)
         self.removed.append(step.path)
         if step.path not in overlapping({step.path} | self._arriving if note else ()):

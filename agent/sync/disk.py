@@ -25,8 +25,10 @@ from agent.errors import ConfigError, DiskError
 from agent.sync.burst import Burst
 from agent.sync.manifest import Foreign, Intent, Manifest, Step
 from agent.sync.paths import shown
-from agent.sync.plan import Folder, Operation, Put, Remove
+from agent.sync.plan import Folder, Operation, Put, Remove, with_template
 from agent.sync.stage import Owner, Receiver, Stage
+from agent.sync.template import stand_ins
+from agent.sync.template_files import TemplateFiles
 from agent.sync.tree import Obstacle, Tree
 
 KEPT_CONFLICTS = 100
@@ -74,6 +76,7 @@ class Disk:
         self._stamp = stamp
         self._owner = owner
         self._stage: Stage | None = None
+        self._template = TemplateFiles(state_dir)
         self.manifest = Manifest(state_dir / "manifest.jsonl", app=app, api=api)
 
     @property
@@ -101,8 +104,12 @@ class Disk:
                     f"STATE_DIR is {str(self._state_dir)!r} (it takes a folder on the filesystem of WORKSPACE,"
                     f" {str(self._workspace)!r}: a file is moved in by one rename)"
                 )
-            self.manifest.open()
-        except OSError as error:
+            with Tree(self._workspace, self._owner) as tree:
+                template = self._template.open(tree, first=not self.manifest.exists)
+            self.manifest.open()  # only now, so that a kill in between leaves the template to the next start
+            if template and not self.manifest.files:
+                self.manifest.adopt_template(template)
+        except (OSError, Obstacle) as error:
             raise ConfigError(f"WORKSPACE or STATE_DIR cannot be used: {error}") from error
         except Foreign as owner:
             raise ConfigError(
@@ -181,6 +188,23 @@ class Disk:
         finally:
             copy.abandon()
 
+    def with_template(self, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        """`operations` of a set, and those of the template's files that follow from it; their bytes are staged."""
+        if not self._template.hashes:
+            return operations
+        app = set(self.manifest.files)
+        app -= {operation.path for operation in operations if isinstance(operation, Remove)}
+        app |= {operation.path for operation in operations if isinstance(operation, Put)}
+        placed = self.manifest.template.keys()
+        wanted = {}
+        for target, source in stand_ins(self._template.hashes.keys(), app).items():
+            wanted[target] = Put(target, self._template.hashes[source], 0, template=True)
+            if target not in placed:
+                with self._state_errors():
+                    data = self._template.read(source)
+                self.keep(wanted[target].sha256, data)
+        return with_template(operations, placed=placed, wanted=wanted)
+
     def staged(self, sha256: str) -> bytes:
         """Bytes that are staged."""
         with self._state_errors():
@@ -235,9 +259,10 @@ class Disk:
         steps = []
         for place, operation in enumerate(operations):
             match operation:
-                case Put(path, sha256, _):
+                case Put(path, sha256, _, template):
                     uses[sha256] -= 1
-                    steps.append(Step("put", path, sha256, self.stage.take(sha256, place, again=uses[sha256] > 0)))
+                    name = self.stage.take(sha256, place, again=uses[sha256] > 0)
+                    steps.append(Step("put", path, sha256, name, template))
                 case Folder(path):
                     steps.append(Step("folder", path))
                 case Remove(path):
@@ -258,6 +283,7 @@ class Disk:
             self.manifest.commit(
                 burst.records,
                 burst.removed,
+                template=burst.template,
                 etag=intent.etag if whole else None,
                 revision=intent.revision if whole else self.manifest.revision,
                 complete=whole,

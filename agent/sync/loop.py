@@ -26,7 +26,7 @@ from agent.sync.exchange import Ask, Head
 from agent.sync.ledger import Ledger
 from agent.sync.pace import Pace, poll_pause
 from agent.sync.paths import shown
-from agent.sync.plan import Folder, Operation, Put, Said, halves, hold, plan
+from agent.sync.plan import Folder, Operation, Put, Remove, Said, halves, hold, plan
 from agent.sync.receive import Reception
 
 T = TypeVar("T")
@@ -112,6 +112,11 @@ class Sync:
                 pause = self._failed(Ask(None), error, took=0.0)
             if pause > 0:
                 await self._patiently(asyncio.sleep(pause))
+
+    @property
+    def has_set(self) -> bool:
+        """Whether a whole set of the backend's was on the disk when this was opened."""
+        return self._ledger.facts.applied_at is not None
 
     async def close(self) -> None:
         """End this life in order, after whatever the disk is still doing. Idempotent."""
@@ -207,6 +212,8 @@ class Sync:
                 self._ledger.held(verdict.reason)
                 return "held back"
         operations = plan(known, gathered, delta=delta, stale=self._stale)
+        if not delta or any(isinstance(each, Remove) or each.path not in known for each in operations):
+            operations = await self._thread.run(self._disk.with_template, operations)
         if not operations and not makes_room and self._is_on_disk(head):
             self._same_body = digest if not (delta or gathered.refused) else None
             return self._nothing_changed()
@@ -231,15 +238,17 @@ class Sync:
         The tag is the disk's once all is done: whoever is cancelled in between leaves the rest to the next start.
         """
         changed: dict[str, bytes | None] = {}
+        lent: set[str] = set()
         for operation in operations:
             if self._packages.concerns(operation.path) and not isinstance(operation, Folder):
                 changed[operation.path] = None
                 if isinstance(operation, Put):
+                    lent |= {operation.path} if operation.template else set()
                     changed[operation.path] = await self._thread.run(self._disk.staged, operation.sha256)
         if not changed:
             return await self._thread.run(self._disk.apply, operations, etag=head.etag, revision=head.revision)
         gone = {path for path, data in changed.items() if data is None}
-        managed = (self._disk.manifest.files.keys() | changed.keys()) - gone
+        managed = (self._disk.manifest.files.keys() | changed.keys()) - gone - lent
         async with self._packages.errand(changed, managed) as errand:
             if errand.ahead is None:
                 outcome = await self._thread.run(self._disk.apply, operations, etag=head.etag, revision=head.revision)

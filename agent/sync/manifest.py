@@ -1,9 +1,9 @@
 """What is on disk and whose doing it was: a journal in STATE_DIR, one JSON record a line.
 
     {"v": 1, "app": …, "api": …, "etag": …, "revision": …, "complete": …,
-     "files": {path: [sha256, size, mtime_ns, inode]}}
-    {"begin": {"steps": [[kind, path, sha256, staged name]], "etag": …, "revision": …}}
-    {"commit": {"files": {…}, "removed": [path], "etag": …, "revision": …, "complete": …}}
+     "files": {path: [sha256, size, mtime_ns, inode]}, "template": {path: […]}}
+    {"begin": {"steps": [[kind, path, sha256, staged name, template]], "etag": …, "revision": …}}
+    {"commit": {"files": {…}, "template": {…}, "removed": [path], "etag": …, "revision": …, "complete": …}}
     {"closed": true}
 
 Invariants: the first line is a whole state and later lines change it. `commit` is on stable storage before it returns,
@@ -18,7 +18,7 @@ What must not live here: the workspace itself (tree.py), and when to do what (ap
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +40,15 @@ class Record(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One operation of a burst; a put carries its hash and the name its bytes are staged under."""
+    """One operation of a burst; a put carries its hash and the name its bytes are staged under. `template`: the file is
+    the template's and not one of the set.
+    """
 
     kind: Literal["folder", "put", "remove"]
     path: str
     sha256: str = ""
     name: str = ""
+    template: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Manifest:
         self._whole = 0
         self._behind = False
         self.files: dict[str, Record] = {}
+        self.template: dict[str, Record] = {}
         self.etag: str | None = None
         self.revision: int | None = None
         self.complete = False
@@ -93,7 +97,7 @@ class Manifest:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             kept = self._path.with_suffix(".damaged")
             self._path.replace(kept)
-            self.files, self.etag, self.revision, self.intent = {}, None, None, None
+            self.files, self.template, self.etag, self.revision, self.intent = {}, {}, None, None, None
             self.complete, self.unclean = False, True
             self.damaged = f"{self._path.name} could not be read ({error}); it is kept as {kept.name}"
         self._rewrite()
@@ -107,26 +111,38 @@ class Manifest:
         files: Mapping[str, Record],
         removed: Iterable[str],
         *,
+        template: Mapping[str, Record] | None = None,
         etag: str | None,
         revision: int | None,
         complete: bool,
     ) -> None:
-        """Make what was done the truth, on stable storage. `complete`: the files are one whole set of the backend's."""
-        removed = [path for path in removed if self.files.pop(path, None) is not None]
-        self.files.update(files)
+        """Make what was done the truth, on stable storage. `complete`: the files are one whole set of the backend's.
+        `template`: files of the template that were put in place. A path is the set's or the template's, never both.
+        """
+        done = {"files": files, "template": template or {}, "removed": [*removed]}
+        self._change(done)
         self.etag, self.revision, self.complete, self.intent = etag, revision, complete, None
         try:
             if self._behind or self._grown > COMPACT_BYTES + self._whole:
                 self._rewrite()
                 return
             self._behind = True  # until it is on stable storage: a later commit writes the whole state instead
-            done = {"files": files, "removed": removed, "etag": etag, "revision": revision, "complete": complete}
-            self._append({"commit": done})
+            self._append({"commit": {**done, "etag": etag, "revision": revision, "complete": complete}})
             self._force()
             self._behind = False
         except OSError:
             self.etag, self.complete = None, False  # it does not count as applied: the set is asked for again, whole
             raise
+
+    @property
+    def exists(self) -> bool:
+        """Whether an agent has worked here before."""
+        return self._path.exists()
+
+    def adopt_template(self, files: Mapping[str, Record]) -> None:
+        """Record which files of the template stand in the workspace, while no file of a set does."""
+        self.template = dict(files)
+        self._rewrite()
 
     def besides(self, paths: AbstractSet[str]) -> tuple[int, int]:
         """How many files there are, and of how many bytes, without those at `paths`."""
@@ -146,6 +162,15 @@ class Manifest:
         finally:
             os.close(self._log)
             self._log = None
+
+    def _change(self, done: Mapping[str, Any]) -> None:
+        files, template = _records(done["files"]), _records(done.get("template", {}))
+        for path in (*done["removed"], *template):
+            self.files.pop(path, None)
+        for path in (*done["removed"], *files):
+            self.template.pop(path, None)
+        self.files |= files
+        self.template |= template
 
     def _force(self) -> None:
         if self._log is not None:
@@ -174,6 +199,7 @@ class Manifest:
             "revision": self.revision,
             "complete": self.complete,
             "files": self.files,
+            "template": self.template,
         }
         lines = _line(state) + (_line(_begun(self.intent)) if self.intent is not None else b"")
         fresh = self._path.with_suffix(".new")
@@ -205,7 +231,8 @@ class Manifest:
             raise ValueError(f"it is of version {first['v']}")
         if first["app"] != self._app:
             raise Foreign(first["app"])
-        self.files = {path: Record(*record) for path, record in first["files"].items()}
+        self.files = _records(first["files"])
+        self.template = _records(first.get("template", {}))
         self.etag, self.revision, self.complete = first["etag"], first["revision"], first["complete"]
         closed = False
         for line in lines[1:-1]:
@@ -215,14 +242,16 @@ class Manifest:
                 self.intent = _intent(entry["begin"])
             elif "commit" in entry:
                 done = entry["commit"]
-                for path in done["removed"]:
-                    self.files.pop(path, None)
-                self.files.update((path, Record(*record)) for path, record in done["files"].items())
+                self._change(done)
                 self.etag, self.revision, self.complete = done["etag"], done["revision"], done["complete"]
                 self.intent = None
         self.unclean = self.unclean or not closed
         if first["api"] != self._api:  # another backend's tag and numbers say nothing about this one's
             self.etag = self.revision = None
+
+
+def _records(files: Mapping[str, Sequence[Any]]) -> dict[str, Record]:
+    return {path: Record(*record) for path, record in files.items()}
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

@@ -31,9 +31,12 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Put:
+    """`template`: the file is the template's and not one of the set."""
+
     path: str
     sha256: str
     size: int
+    template: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,32 @@ def plan(
         *(put for put in puts if put.path in known and not is_config(put.path)),
         *(put for put in puts if is_config(put.path)),
         *(Remove(path) for path in sorted(removed - in_the_way)),
+    )
+
+
+def with_template(
+    operations: tuple[Operation, ...], *, placed: AbstractSet[str], wanted: Mapping[str, Put]
+) -> tuple[Operation, ...]:
+    """`operations` of a set, and those that leave the template's files as they are to stand beside it.
+
+    `placed`: where they stand now, `wanted`: where they are to stand, each with its put. What is in the way of a new
+    file goes first, all other deletions come last.
+    """
+    new = {path: put for path, put in wanted.items() if path not in placed}
+    arriving = {operation.path for operation in operations if isinstance(operation, Put)} | new.keys()
+    folders = {folder for path in arriving for folder in folders_of(path)}
+    gone = [operation for operation in operations if isinstance(operation, Remove) and operation.path not in new]
+    gone += [Remove(path) for path in sorted(placed - wanted.keys() - arriving)]
+
+    def is_in_the_way(operation: Operation) -> bool:
+        return operation.path in folders or any(folder in arriving for folder in folders_of(operation.path))
+
+    return (
+        *(operation for operation in gone if is_in_the_way(operation)),
+        *(operation for operation in operations if not isinstance(operation, Remove)),
+        *(Folder(folder) for folder in sorted({folder for path in new for folder in folders_of(path)})),
+        *(put for _, put in sorted(new.items())),
+        *(operation for operation in gone if not is_in_the_way(operation)),
     )
 
 

@@ -153,6 +153,18 @@ class Tree:
     def find(self, sizes: frozenset[int]) -> dict[str, str]:
         """sha256 → path of every file of one of these sizes, managed or not, outside the reserved folders."""
         found: dict[str, str] = {}
+        for path, entry, folder in self._walk():
+            with suppress(OSError, Obstacle):  # user code may take a file away between two looks
+                if entry.stat(follow_symlinks=False).st_size in sizes:
+                    found[_hash(entry.name, folder)] = path
+        return found
+
+    def paths(self, most: int) -> list[str]:
+        """The first `most` regular files outside the reserved folders, in no order."""
+        return [path for path, _, _ in islice(self._walk(), most)]
+
+    def _walk(self) -> Iterator[tuple[str, os.DirEntry[str], int]]:
+        """Every regular file outside the reserved folders: its path, its entry and its open folder."""
         waiting = [""]
         left = _LOOKED_AT_MOST
         while waiting:  # one folder after the other: user code may have nested them deeper than calls can be
@@ -165,10 +177,7 @@ class Tree:
                         if entry.name.casefold() not in RESERVED and len(below) < MAX_PATH_BYTES:
                             waiting.append(below)
                     elif entry.is_file(follow_symlinks=False):
-                        with suppress(OSError, Obstacle):  # user code may take a file away between two looks
-                            if entry.stat(follow_symlinks=False).st_size in sizes:
-                                found[_hash(entry.name, folder)] = below
-        return found
+                        yield below, entry, folder
 
     def _keep(self, path: str, there: os.stat_result, known: Record | None, aside: Path) -> str | None:
         """Link bytes that are not ours under `aside`; say so where they replace a file that the agent had written."""

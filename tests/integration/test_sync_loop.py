@@ -128,23 +128,6 @@ async def test_bytes_that_the_disk_holds_are_not_fetched_again(place: Place) -> 
         assert len([seen for seen in backend.seen if "blobs" in seen.path]) == fetched
 
 
-async def test_files_of_the_template_that_were_never_sent_stay(place: Place) -> None:
-    place.workspace.mkdir()
-    (place.workspace / "next.config.ts").write_text("theirs")
-    (place.workspace / "package.json").write_text("theirs")
-    (place.workspace / "node_modules").mkdir()
-    backend = HonestBackend()
-    backend.put(FIRST)
-    async with serving(backend), syncing(place, backend) as client:
-        await client.until(lambda c: c.applied)
-        backend.put({}, ("package.json",))
-        await client.until(lambda c: len(c.applied) == 2)
-
-        assert (place.workspace / "next.config.ts").read_text() == "theirs"
-        assert (place.workspace / "node_modules").is_dir()
-        assert not (place.workspace / "package.json").exists(), "sent, then deleted"
-
-
 async def test_now_asks_at_once(place: Place) -> None:
     backend = HonestBackend(PLAIN)
     backend.put(FIRST)
