@@ -175,10 +175,10 @@ def _died(state: Serving, event: Exited, now: float) -> Step:
     return _after_crash(state.ledger.crashed(now, trouble, ready_since), now, event.why, event.chance)
 
 
-def _forget_values(state: Serving, event: FilesChanged, now: float) -> Step:
+def _start_anew(state: Serving, event: FilesChanged, now: float) -> Step:
     if event.meaning != "restart":
         return state, ()
-    return _end(state, "a file was deleted whose values only a new process forgets", now, crashed=False)
+    return _end(state, event.why, now, crashed=False)
 
 
 def _restart(state: Serving, event: RestartAsked, now: float) -> Step:
@@ -334,21 +334,21 @@ TABLE: Mapping[type[State], Mapping[type[Event], Row | Ignored]] = {
         **_RUNNING,
         Answered: Row(_became_ready, {Ready: ""}),
         Silent: Ignored("no sign of life is owed before the first answer; answer_by sees to it"),
-        FilesChanged: Row(_forget_values, {Ending: ".env deleted", Starting: ""}),
+        FilesChanged: Row(_start_anew, {Ending: "a restart is needed", Starting: ""}),
         Tick: Row(_never_answered, {Ending: "never answered", Starting: ""}),
     },
     Ready: {
         **_RUNNING,
         Answered: Ignored("as it should be"),
         Silent: Row(_fell_silent, {Unresponsive: ""}),
-        FilesChanged: Row(_forget_values, {Ending: ".env deleted", Ready: ""}),
+        FilesChanged: Row(_start_anew, {Ending: "a restart is needed", Ready: ""}),
         Tick: NO_DEADLINE,
     },
     Unresponsive: {
         **_RUNNING,
         Answered: Row(_came_back, {Ready: ""}),
         Silent: Row(_be_patient, {Unresponsive: ""}),
-        FilesChanged: Row(_forget_values, {Ending: ".env deleted", Unresponsive: ""}),
+        FilesChanged: Row(_start_anew, {Ending: "a restart is needed", Unresponsive: ""}),
         Tick: Row(_hung, {Ending: "hung", Unresponsive: ""}),
     },
     Ending: {

@@ -194,7 +194,10 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class FilesChanged:
+    """A set is on disk. `why`: for people, where its meaning is a restart."""
+
     meaning: Meaning
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

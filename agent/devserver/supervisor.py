@@ -16,22 +16,18 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import aiohttp
 import structlog
 
 from agent.clock import Clock
-from agent.devserver import frames, hmr, lifecycle, probe, rules
+from agent.devserver import lifecycle, rules
 from agent.devserver.facts import Times, became_ready, facts, problems
-from agent.devserver.frames import Compile
+from agent.devserver.health import Health
 from agent.devserver.mender import Glance, Mender
-from agent.devserver.pause import pause
 from agent.devserver.repair import Verdict
 from agent.devserver.states import (
-    Answered,
     Checked,
     Effect,
     Ending,
@@ -43,7 +39,6 @@ from agent.devserver.states import (
     Ready,
     RepairAsked,
     RestartAsked,
-    Silent,
     Spawned,
     State,
     StopAsked,
@@ -61,17 +56,10 @@ from agent.isolation.user import DevUser
 from agent.process import orphans
 from agent.process.child import Child, Stream, describe, spawn
 from agent.process.output import Allowance, LogTail
-from agent.process.sample import Sample
-from agent.process.usage import Sampler
 from agent.status import Applied, DevServerFacts, Problem, Source
 
 log = structlog.get_logger()
 
-ALIVE_EVERY = 3.0
-SILENT_EVERY = 0.25  # a server that restarts itself is back within a second, and requests are held for it meanwhile
-SAMPLE_EVERY = 10.0
-PSS_EVERY = 6  # samples
-BUSY_CORES = 0.05  # a deadlock uses none; a compile uses what a shared CPU grants, which may be a sixteenth of a core
 VACATE_SECONDS = 5.0  # SIGTERM, SIGKILL and the sweep take 1.5 s at most
 STOP_SECONDS = 3.0  # the states of a stop take 1.5 s at most; over this something is broken and is not waited for
 
@@ -120,13 +108,11 @@ class Supervisor:
         self._attending: asyncio.Task[None] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._times = Times()
-        self._compile = Compile()
-        self._sample = Sample()
+        self._health = self._new_health()
         self._synced = False
+        self._routes = rules.Routes()
         self._held: str | None = None
         self._moved = asyncio.Event()
-        self._look_now = asyncio.Event()
-        self._measure_now = asyncio.Event()
         self._running = False
         self._over = asyncio.Event()
         self._published: tuple[object, ...] = ()
@@ -134,9 +120,11 @@ class Supervisor:
     def files_changed(self, applied: Applied) -> None:
         """A set is on disk, whole."""
         self._synced = True
-        meaning = rules.meaning(applied.written, applied.deleted)
-        self._mender.files_changed(meaning)
-        self._post(FilesChanged(meaning))
+        asked = rules.consequence(applied.written, applied.deleted)
+        if asked.meaning != "restart" and self._child is not None:
+            asked = rules.moved(self._routes, self._routes_now()) or asked
+        self._mender.files_changed(asked.meaning)
+        self._post(FilesChanged(asked.meaning, asked.why))
 
     def restart(self, reason: str) -> None:
         """End the server and start it anew, with a new budget of crashes; start it where it gave up."""
@@ -248,7 +236,7 @@ class Supervisor:
         self._moved.set()
         if isinstance(event, Exited):
             self._child = None
-            self._compile, self._sample = Compile(), Sample()
+            self._health = self._new_health()
         if type(self._state) is not type(before):
             self._times = self._times.after(before, self._state, now=now, wall=self._clock.wall())
         if became_ready(before, self._state):
@@ -258,8 +246,8 @@ class Supervisor:
     def _tell(self) -> None:
         care = self._mender.care
         own = problems(self._state, care, synced=self._synced and self._held is None)
-        now = facts(self._state, self._times, self._compile, self._sample, care)
-        told = (now, own, self._compile.errors)
+        now = facts(self._state, self._times, self._health.compile, self._health.sample, care)
+        told = (now, own, self._health.compile.errors)
         if told == self._published:
             return
         before, self._published = self._published, told
@@ -269,8 +257,8 @@ class Supervisor:
         self._publish(now)
         if before[1:2] != (own,):
             self._publish_problems("dev_server", own)
-        if before[2:3] != (self._compile.errors,):
-            self._publish_problems("compile", self._compile.errors)
+        if before[2:3] != (self._health.compile.errors,):
+            self._publish_problems("compile", self._health.compile.errors)
 
     def _do(self, effect: Effect, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
         match effect:
@@ -292,6 +280,19 @@ class Supervisor:
     def _missing(self) -> str | None:
         return self._held or rules.missing(self._command, str(self._workspace), self._exists)
 
+    def _new_health(self) -> Health:
+        return Health(
+            port=self._port,
+            workspace=self._workspace,
+            exists=self._exists,
+            clock=self._clock,
+            post=self._post,
+            changed=self._tell,
+        )
+
+    def _routes_now(self) -> rules.Routes:
+        return rules.routes(self._command, self._exists)
+
     def _exists(self, path: str) -> bool:
         return os.path.exists(self._workspace / path)  # noqa: PTH110 - Path.exists raises where a name is too long
 
@@ -305,6 +306,7 @@ class Supervisor:
             user = None if self._user is None else self._user.uid
             await self._mender.before_start(await orphans.clear(self._state_dir, self._port, user))
             orphans.write(self._state_dir, orphans.Record(run))
+            self._routes = self._routes_now()
             child = spawn(
                 confined(self._command, self._user),
                 workspace=self._workspace,
@@ -336,8 +338,7 @@ class Supervisor:
         """Everything that lasts as long as the process does."""
         async with asyncio.TaskGroup() as watches:
             watching = (
-                watches.create_task(self._watch(child, session)),
-                watches.create_task(self._measure(child)),
+                watches.create_task(self._health.watch(child.pid, session)),
                 watches.create_task(self._mender.watch(child.pid, session, self._glance)),
             )
             status = await child.gone()
@@ -358,42 +359,4 @@ class Supervisor:
                 return self._mender.died(describe(status), unanswered=False)
 
     def _glance(self) -> Glance:
-        return Glance(isinstance(self._state, Ready), self._compile.compiling, self._sample)
-
-    async def _watch(self, child: Child, session: aiohttp.ClientSession) -> None:
-        await probe.answered(session, self._port)
-        self._post(Answered())
-        self._measure_now.set()
-        async with asyncio.TaskGroup() as watches:
-            watches.create_task(hmr.listen(session, self._port, self._read_frame, self._socket_dropped))
-            watches.create_task(self._look(child, probe.Liveness(session, self._port)))
-
-    async def _look(self, child: Child, liveness: probe.Liveness) -> None:
-        sampler = Sampler(child.pid)
-        while True:
-            alive = await liveness.alive()
-            if alive:
-                self._post(Answered())
-            else:
-                sample = await self._take(sampler, with_pss=False)
-                self._post(Silent(busy=self._compile.compiling or sample.cpu >= BUSY_CORES))
-            await pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
-
-    async def _measure(self, child: Child) -> None:
-        sampler = Sampler(child.pid)
-        for number in count():
-            self._sample = await self._take(sampler, with_pss=number % PSS_EVERY == 1)  # not of a newborn
-            self._tell()
-            await pause(SAMPLE_EVERY, self._measure_now)
-
-    async def _take(self, sampler: Sampler, *, with_pss: bool) -> Sample:
-        return await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=with_pss)
-
-    def _socket_dropped(self) -> None:
-        self._look_now.set()
-        self._compile = replace(self._compile, compiling=False)
-        self._tell()
-
-    def _read_frame(self, frame: str) -> None:
-        self._compile = frames.read(frame, self._compile, self._exists, str(self._workspace))
-        self._tell()
+        return Glance(isinstance(self._state, Ready), self._health.compile.compiling, self._health.sample)
