@@ -16,6 +16,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -33,6 +34,7 @@ from agent.devserver.states import (
     Ending,
     Event,
     Exited,
+    FatalSaid,
     FilesChanged,
     LaunchFailed,
     Launching,
@@ -56,11 +58,12 @@ from agent.isolation.user import DevUser
 from agent.process import orphans
 from agent.process.child import Child, Stream, describe, spawn
 from agent.process.output import Allowance, LogTail
-from agent.status import Applied, DevServerFacts, Problem, Source
+from agent.status import Applied, DevServerFacts, Problem, Source, Traffic
 
 log = structlog.get_logger()
 
 VACATE_SECONDS = 5.0  # SIGTERM, SIGKILL and the sweep take 1.5 s at most
+HUNG_ROUTES_MOST = 20
 STOP_SECONDS = 3.0  # the states of a stop take 1.5 s at most; over this something is broken and is not waited for
 
 
@@ -79,8 +82,9 @@ class Supervisor:
         problems: Callable[[Source, tuple[Problem, ...]], None],
         environ: Mapping[str, str],
         user: DevUser | None = None,
+        traffic: Callable[[], Traffic] = Traffic,
     ) -> None:
-        """`user`: who runs the command, where that is not the agent's own user."""
+        """`user`: who runs the command, where that is not the agent's own user. `traffic`: what waits for an answer."""
         self.logs = LogTail()
         self._allowance = Allowance()
         self._command = command
@@ -108,6 +112,8 @@ class Supervisor:
         self._attending: asyncio.Task[None] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._times = Times()
+        self._traffic = traffic
+        self._hung_routes: tuple[str, ...] = ()
         self._health = self._new_health()
         self._synced = False
         self._routes = rules.Routes()
@@ -120,11 +126,13 @@ class Supervisor:
     def files_changed(self, applied: Applied) -> None:
         """A set is on disk, whole."""
         self._synced = True
+        self._hung_routes = ()
         asked = rules.consequence(applied.written, applied.deleted)
         if asked.meaning != "restart" and self._child is not None:
             asked = rules.moved(self._routes, self._routes_now()) or asked
         self._mender.files_changed(asked.meaning)
         self._post(FilesChanged(asked.meaning, asked.why))
+        self._health.look()
 
     def restart(self, reason: str) -> None:
         """End the server and start it anew, with a new budget of crashes; start it where it gave up."""
@@ -241,11 +249,18 @@ class Supervisor:
             self._times = self._times.after(before, self._state, now=now, wall=self._clock.wall())
         if became_ready(before, self._state):
             self._mender.ready()
+        if isinstance(self._state, Ending) and self._state.route and self._state.route not in self._hung_routes:
+            self._hung_routes = (*self._hung_routes, self._state.route)[-HUNG_ROUTES_MOST:]
         return effects
 
     def _tell(self) -> None:
-        care = self._mender.care
-        own = problems(self._state, care, synced=self._synced and self._held is None)
+        care = replace(self._mender.care, hung_routes=self._hung_routes)
+        own = problems(
+            self._state,
+            care,
+            synced=self._synced and self._held is None,
+            now=self._clock.monotonic(),
+        )
         now = facts(self._state, self._times, self._health.compile, self._health.sample, care)
         told = (now, own, self._health.compile.errors)
         if told == self._published:
@@ -288,6 +303,7 @@ class Supervisor:
             clock=self._clock,
             post=self._post,
             changed=self._tell,
+            traffic=self._traffic,
         )
 
     def _routes_now(self) -> rules.Routes:
@@ -328,7 +344,8 @@ class Supervisor:
 
     def _hear(self, stream: Stream, line: str) -> None:
         self.logs.add(line)
-        self._mender.heard(line)
+        if fatal := self._mender.heard(line):
+            self._post(FatalSaid(fatal))
         if line and self._allowance.take(self._clock.monotonic()):
             if left_out := self._allowance.left_out():
                 log.warning("dev_server.lines_left_out", count=left_out)
@@ -338,7 +355,7 @@ class Supervisor:
         """Everything that lasts as long as the process does."""
         async with asyncio.TaskGroup() as watches:
             watching = (
-                watches.create_task(self._health.watch(child.pid, session)),
+                watches.create_task(self._health.watch(child.pid, session, first_page="/" not in self._hung_routes)),
                 watches.create_task(self._mender.watch(child.pid, session, self._glance)),
             )
             status = await child.gone()
@@ -347,7 +364,7 @@ class Supervisor:
         # One that was killed had no time to say why: what it last said is about something else.
         words = child.last_words() if status > 0 else ""
         verdict = self._diagnose(status)
-        self._post(Exited(verdict.why, self._clock.chance(), words, verdict.outside))
+        self._post(Exited(verdict.why, self._clock.chance(), words, verdict.outside, verdict.known))
 
     def _diagnose(self, status: int) -> Verdict:
         match self._state:

@@ -192,7 +192,7 @@ async def test_a_server_that_panics_again_and_again_gets_a_new_cache_once(
 async def test_a_server_that_never_answers_after_a_warm_start_gets_a_new_cache(
     tmp_path: Path, workspace: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.devserver.lifecycle.START_SECONDS", 0.5)
+    monkeypatch.setattr("agent.devserver.transitions.START_SECONDS", 0.5)
     port = free_port()
     async with running(odd_server(port, f"while:{workspace}/.next/dev/cache:hang"), tmp_path, port) as it:
         ready = await it.board.state("ready", starts=1)
