@@ -34,7 +34,7 @@ from agent.sleep.fly import FlySocket
 from agent.sleep.idle import Kind
 from agent.sleep.loop import Sleep
 from agent.sleep.resume import Resume
-from agent.status import Applied, Board, Snapshot
+from agent.status import Applied, Board, Snapshot, Traffic
 from agent.sync.backend import Backend
 from agent.sync.disk import Disk
 from agent.sync.loop import Sync, Timing
@@ -70,6 +70,7 @@ class Agent:
             problems=self.board.problems,
             environ=environ,
             user=user,
+            traffic=self._traffic,
         )
         self._dependencies = Dependencies(
             workspace=settings.workspace,
@@ -206,6 +207,9 @@ class Agent:
             except Exception:
                 log.exception("agent.stop_step_failed", step=step.__qualname__)
         log.info("agent.stopped")
+
+    def _traffic(self) -> Traffic:
+        return self._gateway.traffic()  # which is made after the dev server's supervisor
 
     def _applied(self, applied: Applied) -> None:
         self._dev_server.files_changed(applied)

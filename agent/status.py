@@ -76,7 +76,8 @@ class DevServerFacts:
 
     `memory_limit_bytes` is the smallest limit that binds the dev server, whoever set it, and `memory_used_bytes` what
     is taken of it by everything there; `oom_kills`: how often the kernel has killed there for want of memory.
-    `repairs`: the last ones, newest last; `repaired` counts all of them.
+    `repairs`: the last ones, newest last; `repaired` counts all of them. `hung_routes`: the paths that kept it busy
+    without an end; until files change, nobody gets them from it.
     """
 
     state: DevServerState = "waiting"
@@ -98,6 +99,25 @@ class DevServerFacts:
     disk_free_bytes: int | None = None
     repairs: tuple[Repair, ...] = ()
     repaired: int = 0
+    hung_routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRequest:
+    """A request of the app that waits for its answer. `path`: without its query. `since`: monotonic seconds."""
+
+    path: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Between the gateway and the dev server. `answered_at`: when it last gave a whole answer. `waiting`: also those
+    whose browser has left since then, because a server that hangs does not notice that.
+    """
+
+    answered_at: float = 0.0
+    waiting: tuple[WaitingRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

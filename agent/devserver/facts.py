@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from agent.clock import rfc3339
+from agent.devserver import hung_route
 from agent.devserver.frames import Compile
 from agent.devserver.memory import Memory
 from agent.devserver.states import (
@@ -51,12 +52,15 @@ def became_ready(before: State, state: State) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Care:
-    """What the server stands on, what was repaired, and what somebody else has to mend."""
+    """What the server stands on, what was repaired, and what somebody else has to mend. `hung_routes`: the pages that
+    are kept away from it.
+    """
 
     memory: Memory | None = None
     disk: Disk | None = None
     history: History = field(default_factory=History)
     complaints: tuple[str, ...] = ()
+    hung_routes: tuple[str, ...] = ()
 
 
 def facts(state: State, times: Times, compile_: Compile, sample: Sample, care: Care) -> DevServerFacts:
@@ -81,13 +85,17 @@ def facts(state: State, times: Times, compile_: Compile, sample: Sample, care: C
         disk_free_bytes=care.disk.free if care.disk else None,
         repairs=care.history.entries,
         repaired=care.history.total,
+        hung_routes=care.hung_routes,
     )
 
 
-def problems(state: State, care: Care, *, synced: bool) -> tuple[Problem, ...]:
+def problems(state: State, care: Care, *, synced: bool, now: float = 0.0) -> tuple[Problem, ...]:
     """What somebody has to mend. Before the first set is on disk nothing is: what is missing may be on its way."""
     told = [_trouble(state, synced=synced)]
     if not isinstance(state, Stopping | Stopped):
+        if isinstance(state, Starting | Unresponsive) and state.spinning_since is not None:
+            told.append(hung_route.now_busy(state.route, state.spinning_since, now))
+        told += [hung_route.kept_away(route) for route in care.hung_routes]
         told += care.complaints
     return tuple(Problem("dev_server", message) for message in told if message is not None)
 
@@ -123,12 +131,13 @@ def _reason(state: State) -> str:
             return missing
         case Launching(why=why):
             return f"a process is being made: {why}"
-        case Starting():
-            return "it has not answered yet"
+        case Starting(fatal=fatal):
+            return "it has not answered yet" + (f", and said: {fatal}" if fatal else "")
         case Ready():
             return "it answers"
-        case Unresponsive():
-            return "it does not answer: it compiles, restarts itself or hangs"
+        case Unresponsive(route=route):
+            what = "it compiles, restarts itself or hangs" if route is None else f"{route} keeps it busy"
+            return f"it does not answer: {what}"
         case Ending(why=why):
             return f"it is being ended: {why}"
         case BackingOff(why=why) | Failed(why=why):

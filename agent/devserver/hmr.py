@@ -13,7 +13,7 @@ import aiohttp
 
 PATHS = ("/_next/hmr", "/_next/webpack-hmr")  # 16.4, and before
 CONNECT_SECONDS = 3.0  # a path that Next does not know is not refused: the request just hangs
-HEARTBEAT_SECONDS = 30.0
+HEARTBEAT_SECONDS = 80.0  # half of it is waited for an answer: a server that hangs is restarted before the socket drops
 PAUSE = 0.25
 LONGEST_PAUSE = 60.0
 

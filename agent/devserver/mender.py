@@ -81,6 +81,7 @@ class Mender:
         self._cores = len(os.sched_getaffinity(0))
         self._symptoms = Symptoms()
         self._configuration = Configuration()
+        self._gave_up = False
         self._warm = False
         self._was_ready = False
         self._killed_at: float | None = None
@@ -98,13 +99,19 @@ class Mender:
     def care(self) -> Care:
         return Care(self._memory, self._disk, self._history, self._complaints)
 
-    def heard(self, line: str) -> None:
+    def heard(self, line: str) -> str | None:
+        """Return what the line says after which a starting server never answers; once for each process."""
         before = self._symptoms
         now = self._clock.monotonic()
         self._symptoms = symptoms.heard(line, before, now)
         self._configuration = self._configuration.heard(line, now)
         if (self._symptoms.flags, self._symptoms.panics) != (before.flags, before.panics):
             self._look_now.set()  # once a second at most, whatever is printed
+        if self._gave_up:
+            return None
+        fatal = symptoms.fatal(line)
+        self._gave_up = fatal is not None
+        return fatal
 
     def stirred(self) -> None:
         """Somebody asked for a page, or something compiles: a restart would be felt now."""
@@ -135,6 +142,7 @@ class Mender:
             self._begin(repair.ended_orphans(", ".join(ended)))
         await self._cure()
         self._symptoms, self._was_ready, self._complaints = Symptoms(), False, ()
+        self._gave_up = False
         self._configuration = Configuration()
         self._warm = await asyncio.to_thread(caches.is_warm, self._workspace)
         self._memory = await asyncio.to_thread(self._meter.read)

@@ -10,6 +10,7 @@ What must not live here: how a repair is done (`mender`), and when a process is 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -49,11 +50,14 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`why` it died. `outside`: nothing of the app's is at fault, so it is tried again for as long as it takes."""
+    """`why` it died. `outside`: nothing of the app's is at fault, so it is tried again for as long as it takes.
+    `known`: an error in the app's configuration is, so that only a change of files helps.
+    """
 
     why: str
     outside: bool = False
     plan: Plan | None = None
+    known: bool = False
 
 
 def after_death(death: Death, history: History, now: float) -> Verdict:
@@ -71,7 +75,16 @@ def after_death(death: Death, history: History, now: float) -> Verdict:
         return _after_lock(death, history, now)
     if "port_taken" in flags:
         return Verdict("its port was taken by another program just before it could listen", outside=True)
+    if "config_failed" in flags:
+        return Verdict(_config_error(death.symptoms), known=True)
     return _treat(death.why, _new_cache_after(death), history, now)
+
+
+def _config_error(symptoms: Symptoms) -> str:
+    error = symptoms.config_error or "Next.js does not say why"
+    lacks = re.match(r"Cannot find (?:module|package) '(?P<name>[^'./][^']*)'", error)
+    todo = f"; add {lacks['name']} to package.json, or import it no more" if lacks else ""
+    return f"next.config cannot be loaded: {error}{todo}"
 
 
 def _treat(why: str, plan: Plan | None, history: History, now: float, *, outside: bool = False) -> Verdict:

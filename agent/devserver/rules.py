@@ -29,11 +29,26 @@ class Rule:
     files: Callable[[str], bool]
     when: Literal["deleted", "written or deleted"]
     meaning: Meaning
+    why: str = ""
+    """For people, where it restarts a server that runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What one applied set asks for. `why`: for people, the reason of a restart."""
+
+    meaning: Meaning
+    why: str = ""
 
 
 RULES = (
     # The process keeps the values of a file that is gone. A changed or a new one it reads by itself.
-    Rule(lambda name: name.startswith(".env"), "deleted", "restart"),
+    Rule(
+        lambda name: name.startswith(".env"),
+        "deleted",
+        "restart",
+        "a .env file was deleted, and its values only go away with a restart",
+    ),
     # It restarts itself, unless the last version of the file ended it.
     Rule(lambda name: name.startswith("next.config."), "written or deleted", "config"),
     # It finds installed and removed packages by itself; another version of what it has loaded is seen to after an
@@ -46,14 +61,44 @@ NEXT_PROGRAM = "node_modules/next/dist/bin/next"
 ROUTE_FOLDERS = ("app", "pages", "src/app", "src/pages")
 
 
-def meaning(written: Iterable[str], deleted: Iterable[str]) -> Meaning:
+def consequence(written: Iterable[str], deleted: Iterable[str]) -> Consequence:
     """What one applied set asks for. Paths are relative to the workspace; the strongest meaning counts."""
     gone = {path for path in deleted if "/" not in path}
     touched = gone | {path for path in written if "/" not in path}
     for rule in RULES:
         if any(map(rule.files, gone if rule.when == "deleted" else touched)):
-            return rule.meaning
-    return "sources"
+            return Consequence(rule.meaning, rule.why)
+    return Consequence("sources")
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The folders that Next takes its routes from. It looks for them once, at its start."""
+
+    app: str | None = None
+    pages: str | None = None
+
+
+def routes(command: Iterable[str], exists: Callable[[str], bool]) -> Routes:
+    """The folders that a Next started now would take: the one at the root hides the one below `src`."""
+    if not _is_next(command):
+        return Routes()
+    return Routes(*(next(filter(exists, (name, f"src/{name}")), None) for name in ("app", "pages")))
+
+
+def moved(known: Routes, now: Routes) -> Consequence | None:
+    """A restart where the running Next, which knows the folders `known`, does not serve the routes that are there.
+
+    Measured on 16.4 with both bundlers: a folder that came into being after the start is never looked at, so that its
+    routes stay 404. With `app` gone every route of `pages` is a 500. With `pages` gone, and when a folder comes back
+    to its place, nothing is needed. Where no folder is left, the one that comes next decides.
+    """
+    if now == Routes() or (now.app == known.app and now.pages in {None, known.pages}):
+        return None
+    places = " and ".join(folder for folder in (now.app, now.pages) if folder)
+    return Consequence(
+        "restart", f"the routes are in {places} now, and Next.js looks for these folders only at its start"
+    )
 
 
 def missing(command: Iterable[str], workspace: str, exists: Callable[[str], bool]) -> str | None:
@@ -61,7 +106,7 @@ def missing(command: Iterable[str], workspace: str, exists: Callable[[str], bool
 
     Only Next's own program is judged; of another command nobody here knows what it needs.
     """
-    if not any(NEXT_PROGRAM in word for word in command):
+    if not _is_next(command):
         return None
     if not exists("package.json"):
         return f"package.json is not in {workspace} yet"
@@ -72,3 +117,7 @@ def missing(command: Iterable[str], workspace: str, exists: Callable[[str], bool
     if not any(exists(folder) for folder in ROUTE_FOLDERS):
         return f"none of the folders {', '.join(ROUTE_FOLDERS)} is in {workspace} yet"
     return None
+
+
+def _is_next(command: Iterable[str]) -> bool:
+    return any(NEXT_PROGRAM in word for word in command)

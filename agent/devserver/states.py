@@ -13,8 +13,18 @@ from typing import Final, assert_never
 from agent.devserver.rules import Meaning
 
 START_SECONDS: Final = 180.0  # the first page of a heavy app on a small shared CPU; measured: 6 to 19 s on two cores
+STALLED_SECONDS: Final = 20.0
+"""A starting server that neither answers nor uses the CPU waits for something that does not come. Measured on 16.4: the
+longest such pause of a start that succeeds is under 2 s.
+"""
+FATAL_SECONDS: Final = 3.0  # the same for a server that has said that it gave up
 HUNG_SECONDS: Final = 30.0
 BUSY_SECONDS: Final = 300.0  # a silent server that works is compiling; one that works for this long is spinning
+SEEN_SECONDS: Final = 8.0  # how long a server may be silent before it is seen: the pause of the probes, and one probe
+LOOP_SECONDS: Final = 30.0 - SEEN_SECONDS
+"""How long a server may spin (use a core, compile nothing, answer nothing) once that is seen."""
+FIRST_LOOP_SECONDS: Final = 60.0  # the first page also has the app's modules evaluated, which takes a small CPU long
+MENDED_SECONDS: Final = 3.0  # the same after a change of files: Next cannot read the change while it spins
 GRACE_SECONDS: Final = 1.0  # SIGTERM to SIGKILL; measured: Next needs 0.1 to 0.5 s
 KILLED_SECONDS: Final = 0.5  # what the kernel gets to clear away a killed group before a stop goes on without it
 CHECK_SECONDS: Final = 1.0
@@ -22,6 +32,10 @@ BACK_OFF_BASE: Final = 1.0
 BACK_OFF_CAP: Final = 60.0
 CRASHES_ALLOWED: Final = 5
 CRASH_WINDOW: Final = 600.0
+KNOWN_ALLOWED: Final = 2
+"""How often in a row the server may end with one and the same error of the app's configuration. Once more is a try that
+costs a second or two, for an error that came from the network; after that only a change of files can help.
+"""
 STEADY_SECONDS: Final = BACK_OFF_CAP
 """Ready for this long, and the next pause is a short one again. As long as the longest pause: a server that fails
 sooner spends most of its time down, so its failures are one story; one that ran for longer failed for a new reason.
@@ -30,15 +44,18 @@ sooner spends most of its time down, so its failures are one story; one that ran
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What is remembered across states. `streak`: crashes in a row. `trouble`: the last crash, until ready again."""
+    """What is remembered across states. `streak`: crashes in a row. `trouble`: the last crash, until ready again.
+    `known`: how many crashes in a row had this very trouble, and it is one that stands in the app's files.
+    """
 
     starts: int = 0
     crashes: int = 0
     recent: tuple[float, ...] = ()
     streak: int = 0
     trouble: str | None = None
+    known: int = 0
 
-    def crashed(self, now: float, why: str, ready_since: float | None) -> Ledger:
+    def crashed(self, now: float, why: str, ready_since: float | None, *, known: bool = False) -> Ledger:
         steady = ready_since is not None and now - ready_since >= STEADY_SECONDS
         return replace(
             self,
@@ -46,6 +63,7 @@ class Ledger:
             recent=(*(at for at in self.recent if now - at < CRASH_WINDOW), now),
             streak=1 if steady else self.streak + 1,
             trouble=why,
+            known=(self.known + 1 if why == self.trouble else 1) if known else 0,
         )
 
     def hindered(self, why: str) -> Ledger:
@@ -54,7 +72,7 @@ class Ledger:
 
     def forgiven(self) -> Ledger:
         """A new budget: somebody mended something, or asked."""
-        return replace(self, recent=(), streak=0)
+        return replace(self, recent=(), streak=0, known=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +94,27 @@ class Launching:
 
 @dataclass(frozen=True, slots=True)
 class Starting:
+    """`quiet_since`: it uses no CPU and has not shown a page. `fatal`: it said this, after which Next never answers.
+    `spinning_since` and `route`: as of Unresponsive.
+    """
+
     ledger: Ledger
     pid: int
     answer_by: float
+    quiet_since: float | None = None
+    fatal: str | None = None
+    spinning_since: float | None = None
+    route: str | None = None
+
+    @property
+    def stalled_at(self) -> float | None:
+        if self.quiet_since is None:
+            return None
+        return self.quiet_since + (STALLED_SECONDS if self.fatal is None else FATAL_SECONDS)
+
+    @property
+    def looped_at(self) -> float | None:
+        return None if self.spinning_since is None else self.spinning_since + FIRST_LOOP_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,28 +122,46 @@ class Ready:
     ledger: Ledger
     pid: int
     since: float
+    changed: bool = False
+    """Files changed since it last answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unresponsive:
-    """It was ready and does not answer. `since` is when it became ready, `limit_at` ends all patience."""
+    """It was ready and does not answer. `since` is when it became ready, `limit_at` ends all patience.
+
+    `spinning_since`: it uses a core and compiles nothing. `route`: the page that most likely keeps it busy. `changed`:
+    files changed since it last answered.
+    """
 
     ledger: Ledger
     pid: int
     since: float
     restart_at: float
     limit_at: float
+    changed: bool = False
+    spinning_since: float | None = None
+    route: str | None = None
+
+    @property
+    def looped_at(self) -> float | None:
+        if self.spinning_since is None:
+            return None
+        return self.spinning_since + (MENDED_SECONDS if self.changed else LOOP_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """It is being ended to be started again; `crashed` ones wait for their turn."""
+    """It is being ended to be started again; `crashed` ones wait for their turn. `route`: the page that kept it busy,
+    which nobody gets from the next process until files change.
+    """
 
     ledger: Ledger
     pid: int
     why: str
     crashed: bool
     kill_at: float
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +225,15 @@ class LaunchFailed:
 @dataclass(frozen=True, slots=True)
 class Exited:
     """The leader ended, and nothing that it started is left. `words`: the end of its standard error. `outside`: what
-    ended it is nothing that a change of the app's files could mend.
+    ended it is nothing that a change of the app's files could mend. `known`: it is an error in the app's configuration,
+    so that nothing but such a change can.
     """
 
     why: str
     chance: float
     words: str = ""
     outside: bool = False
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +243,35 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """It did not. `busy`: it compiles, or its processes use the CPU."""
+    """It did not. `busy`: it compiles, or its processes use the CPU. `spinning`: they use a core, and it is known that
+    nothing compiles. `route`: the page that most likely does it.
+    """
+
+    busy: bool
+    spinning: bool = False
+    route: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """There is a sign of life of a server whose first page has not come. `busy`: as of Silent."""
 
     busy: bool
 
 
 @dataclass(frozen=True, slots=True)
+class FatalSaid:
+    """It said something after which Next has been seen never to answer. The app's own code can say it as well."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class FilesChanged:
+    """A set is on disk. `why`: for people, where its meaning is a restart."""
+
     meaning: Meaning
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +303,8 @@ Event = (
     | Exited
     | Answered
     | Silent
+    | Listening
+    | FatalSaid
     | FilesChanged
     | RestartAsked
     | RepairAsked
@@ -256,9 +335,9 @@ def deadline(state: State) -> float | None:
         case Waiting():
             return state.check_at
         case Starting():
-            return state.answer_by
+            return min(at for at in (state.answer_by, state.stalled_at, state.looped_at) if at is not None)
         case Unresponsive():
-            return state.restart_at
+            return state.restart_at if state.looped_at is None else min(state.restart_at, state.looped_at)
         case Ending():
             return state.kill_at
         case BackingOff():

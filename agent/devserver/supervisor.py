@@ -17,33 +17,30 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import aiohttp
 import structlog
 
 from agent.clock import Clock
-from agent.devserver import frames, hmr, lifecycle, probe, rules
+from agent.devserver import lifecycle, rules
 from agent.devserver.facts import Times, became_ready, facts, problems
-from agent.devserver.frames import Compile
+from agent.devserver.health import Health
 from agent.devserver.mender import Glance, Mender
-from agent.devserver.pause import pause
 from agent.devserver.repair import Verdict
 from agent.devserver.states import (
-    Answered,
     Checked,
     Effect,
     Ending,
     Event,
     Exited,
+    FatalSaid,
     FilesChanged,
     LaunchFailed,
     Launching,
     Ready,
     RepairAsked,
     RestartAsked,
-    Silent,
     Spawned,
     State,
     StopAsked,
@@ -61,18 +58,12 @@ from agent.isolation.user import DevUser
 from agent.process import orphans
 from agent.process.child import Child, Stream, describe, spawn
 from agent.process.output import Allowance, LogTail
-from agent.process.sample import Sample
-from agent.process.usage import Sampler
-from agent.status import Applied, DevServerFacts, Problem, Source
+from agent.status import Applied, DevServerFacts, Problem, Source, Traffic
 
 log = structlog.get_logger()
 
-ALIVE_EVERY = 3.0
-SILENT_EVERY = 0.25  # a server that restarts itself is back within a second, and requests are held for it meanwhile
-SAMPLE_EVERY = 10.0
-PSS_EVERY = 6  # samples
-BUSY_CORES = 0.05  # a deadlock uses none; a compile uses what a shared CPU grants, which may be a sixteenth of a core
 VACATE_SECONDS = 5.0  # SIGTERM, SIGKILL and the sweep take 1.5 s at most
+HUNG_ROUTES_MOST = 20
 STOP_SECONDS = 3.0  # the states of a stop take 1.5 s at most; over this something is broken and is not waited for
 
 
@@ -91,8 +82,9 @@ class Supervisor:
         problems: Callable[[Source, tuple[Problem, ...]], None],
         environ: Mapping[str, str],
         user: DevUser | None = None,
+        traffic: Callable[[], Traffic] = Traffic,
     ) -> None:
-        """`user`: who runs the command, where that is not the agent's own user."""
+        """`user`: who runs the command, where that is not the agent's own user. `traffic`: what waits for an answer."""
         self.logs = LogTail()
         self._allowance = Allowance()
         self._command = command
@@ -120,14 +112,14 @@ class Supervisor:
         self._attending: asyncio.Task[None] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._times = Times()
-        self._compile = Compile()
-        self._sample = Sample()
+        self._traffic = traffic
+        self._hung_routes: tuple[str, ...] = ()
+        self._health = self._new_health()
         self._synced = False
         self._expecting = False
+        self._routes = rules.Routes()
         self._held: str | None = None
         self._moved = asyncio.Event()
-        self._look_now = asyncio.Event()
-        self._measure_now = asyncio.Event()
         self._running = False
         self._over = asyncio.Event()
         self._published: tuple[object, ...] = ()
@@ -136,9 +128,13 @@ class Supervisor:
         """A set is on disk, whole."""
         self._synced = True
         self._expecting = False
-        meaning = rules.meaning(applied.written, applied.deleted)
-        self._mender.files_changed(meaning)
-        self._post(FilesChanged(meaning))
+        self._hung_routes = ()
+        asked = rules.consequence(applied.written, applied.deleted)
+        if asked.meaning != "restart" and self._child is not None:
+            asked = rules.moved(self._routes, self._routes_now()) or asked
+        self._mender.files_changed(asked.meaning)
+        self._post(FilesChanged(asked.meaning, asked.why))
+        self._health.look()
 
     def expect_files(self) -> None:
         """Start nothing before the first set: until then the workspace is the template, and no app."""
@@ -254,18 +250,25 @@ class Supervisor:
         self._moved.set()
         if isinstance(event, Exited):
             self._child = None
-            self._compile, self._sample = Compile(), Sample()
+            self._health = self._new_health()
         if type(self._state) is not type(before):
             self._times = self._times.after(before, self._state, now=now, wall=self._clock.wall())
         if became_ready(before, self._state):
             self._mender.ready()
+        if isinstance(self._state, Ending) and self._state.route and self._state.route not in self._hung_routes:
+            self._hung_routes = (*self._hung_routes, self._state.route)[-HUNG_ROUTES_MOST:]
         return effects
 
     def _tell(self) -> None:
-        care = self._mender.care
-        own = problems(self._state, care, synced=self._synced and self._held is None)
-        now = facts(self._state, self._times, self._compile, self._sample, care)
-        told = (now, own, self._compile.errors)
+        care = replace(self._mender.care, hung_routes=self._hung_routes)
+        own = problems(
+            self._state,
+            care,
+            synced=self._synced and self._held is None,
+            now=self._clock.monotonic(),
+        )
+        now = facts(self._state, self._times, self._health.compile, self._health.sample, care)
+        told = (now, own, self._health.compile.errors)
         if told == self._published:
             return
         before, self._published = self._published, told
@@ -275,8 +278,8 @@ class Supervisor:
         self._publish(now)
         if before[1:2] != (own,):
             self._publish_problems("dev_server", own)
-        if before[2:3] != (self._compile.errors,):
-            self._publish_problems("compile", self._compile.errors)
+        if before[2:3] != (self._health.compile.errors,):
+            self._publish_problems("compile", self._health.compile.errors)
 
     def _do(self, effect: Effect, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
         match effect:
@@ -299,6 +302,20 @@ class Supervisor:
         expected = "the app's files are on their way" if self._expecting else None
         return self._held or expected or rules.missing(self._command, str(self._workspace), self._exists)
 
+    def _new_health(self) -> Health:
+        return Health(
+            port=self._port,
+            workspace=self._workspace,
+            exists=self._exists,
+            clock=self._clock,
+            post=self._post,
+            changed=self._tell,
+            traffic=self._traffic,
+        )
+
+    def _routes_now(self) -> rules.Routes:
+        return rules.routes(self._command, self._exists)
+
     def _exists(self, path: str) -> bool:
         return os.path.exists(self._workspace / path)  # noqa: PTH110 - Path.exists raises where a name is too long
 
@@ -312,6 +329,7 @@ class Supervisor:
             user = None if self._user is None else self._user.uid
             await self._mender.before_start(await orphans.clear(self._state_dir, self._port, user))
             orphans.write(self._state_dir, orphans.Record(run))
+            self._routes = self._routes_now()
             child = spawn(
                 confined(self._command, self._user),
                 workspace=self._workspace,
@@ -333,7 +351,8 @@ class Supervisor:
 
     def _hear(self, stream: Stream, line: str) -> None:
         self.logs.add(line)
-        self._mender.heard(line)
+        if fatal := self._mender.heard(line):
+            self._post(FatalSaid(fatal))
         if line and self._allowance.take(self._clock.monotonic()):
             if left_out := self._allowance.left_out():
                 log.warning("dev_server.lines_left_out", count=left_out)
@@ -343,8 +362,7 @@ class Supervisor:
         """Everything that lasts as long as the process does."""
         async with asyncio.TaskGroup() as watches:
             watching = (
-                watches.create_task(self._watch(child, session)),
-                watches.create_task(self._measure(child)),
+                watches.create_task(self._health.watch(child.pid, session, first_page="/" not in self._hung_routes)),
                 watches.create_task(self._mender.watch(child.pid, session, self._glance)),
             )
             status = await child.gone()
@@ -353,7 +371,7 @@ class Supervisor:
         # One that was killed had no time to say why: what it last said is about something else.
         words = child.last_words() if status > 0 else ""
         verdict = self._diagnose(status)
-        self._post(Exited(verdict.why, self._clock.chance(), words, verdict.outside))
+        self._post(Exited(verdict.why, self._clock.chance(), words, verdict.outside, verdict.known))
 
     def _diagnose(self, status: int) -> Verdict:
         match self._state:
@@ -365,42 +383,4 @@ class Supervisor:
                 return self._mender.died(describe(status), unanswered=False)
 
     def _glance(self) -> Glance:
-        return Glance(isinstance(self._state, Ready), self._compile.compiling, self._sample)
-
-    async def _watch(self, child: Child, session: aiohttp.ClientSession) -> None:
-        await probe.answered(session, self._port)
-        self._post(Answered())
-        self._measure_now.set()
-        async with asyncio.TaskGroup() as watches:
-            watches.create_task(hmr.listen(session, self._port, self._read_frame, self._socket_dropped))
-            watches.create_task(self._look(child, probe.Liveness(session, self._port)))
-
-    async def _look(self, child: Child, liveness: probe.Liveness) -> None:
-        sampler = Sampler(child.pid)
-        while True:
-            alive = await liveness.alive()
-            if alive:
-                self._post(Answered())
-            else:
-                sample = await self._take(sampler, with_pss=False)
-                self._post(Silent(busy=self._compile.compiling or sample.cpu >= BUSY_CORES))
-            await pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
-
-    async def _measure(self, child: Child) -> None:
-        sampler = Sampler(child.pid)
-        for number in count():
-            self._sample = await self._take(sampler, with_pss=number % PSS_EVERY == 1)  # not of a newborn
-            self._tell()
-            await pause(SAMPLE_EVERY, self._measure_now)
-
-    async def _take(self, sampler: Sampler, *, with_pss: bool) -> Sample:
-        return await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=with_pss)
-
-    def _socket_dropped(self) -> None:
-        self._look_now.set()
-        self._compile = replace(self._compile, compiling=False)
-        self._tell()
-
-    def _read_frame(self, frame: str) -> None:
-        self._compile = frames.read(frame, self._compile, self._exists, str(self._workspace))
-        self._tell()
+        return Glance(isinstance(self._state, Ready), self._health.compile.compiling, self._health.sample)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 from urllib.parse import unquote_plus
 
-Flag = Literal["lock_held", "port_taken", "disk_full", "watch_limit", "cache_unreadable"]
+Flag = Literal["lock_held", "port_taken", "disk_full", "watch_limit", "cache_unreadable", "config_failed"]
 
 PANIC_SECONDS: Final = 120.0
 PANICS_KEPT: Final = 10
@@ -28,7 +28,19 @@ _FLAGS: Mapping[Flag, re.Pattern[str]] = {
         r"|EMFILE: too many open files, watch|Too many open files \(os error 24\)"
     ),
     "cache_unreadable": re.compile(r"Failed to open database"),
+    "config_failed": re.compile(r"Failed to load next\.config\."),
 }
+_FATAL: Mapping[re.Pattern[str], str] = {
+    # Next installs these by itself at its start, and where that fails it neither ends nor ever answers.
+    re.compile(r"Failed to install required TypeScript dependencies"): (
+        "Next.js could not install TypeScript: add typescript, @types/react and @types/node to package.json"
+    ),
+    re.compile(
+        r"^\s*(?:\u2a2f )?(?:Unhandled Rejection|unhandledRejection): ?(?P<error>.{0,200})"
+    ): "unhandled rejection",
+}
+_CONFIG_ERROR = re.compile(r"^\s*(?:\[cause\]: )?(?:\w{0,40}Error): (?P<error>.{1,500})")
+_TRANSPILE = "Failed to transpile"
 # These are searched for in lines of 8 KiB that anybody may write: none of them may go back over what it has read.
 _PANIC = re.compile(r"panicked at (?P<place>\S{1,200})|An unexpected Turbopack error occurred")
 _TITLE = re.compile(r"[?&]title=(?P<title>[^&\s]+)")
@@ -37,12 +49,14 @@ _TITLE = re.compile(r"[?&]title=(?P<title>[^&\s]+)")
 @dataclass(frozen=True, slots=True)
 class Symptoms:
     """What one process has said. `panics`: when Turbopack panicked lately, a second counting once, because one panic
-    is told in many lines. `signature`: the last one's kind, without what differs from time to time.
+    is told in many lines. `signature`: the last one's kind, without what differs from time to time. `config_error`: why
+    next.config could not be loaded.
     """
 
     flags: frozenset[Flag] = frozenset()
     panics: tuple[float, ...] = ()
     signature: str | None = None
+    config_error: str | None = None
 
 
 def heard(line: str, before: Symptoms, now: float) -> Symptoms:
@@ -50,6 +64,9 @@ def heard(line: str, before: Symptoms, now: float) -> Symptoms:
     after = before if flags <= before.flags else replace(before, flags=before.flags | flags)
     if "cache_unreadable" in flags:
         after = replace(after, signature="Failed to open database")
+    if "config_failed" in before.flags and (before.config_error is None or _TRANSPILE in before.config_error):
+        error = _CONFIG_ERROR.match(line)
+        after = after if error is None else replace(after, config_error=error["error"].strip())
     panic = _PANIC.search(line)
     if panic is not None and "turbo" in (panic["place"] or "turbo"):
         recent = tuple(at for at in after.panics if now - at < PANIC_SECONDS)
@@ -60,6 +77,16 @@ def heard(line: str, before: Symptoms, now: float) -> Symptoms:
     if title is not None and "Turbopack" in line:
         after = replace(after, signature=_general(unquote_plus(title["title"])))
     return after
+
+
+def fatal(line: str) -> str | None:
+    """What `line` says after which a Next that has not answered yet never does."""
+    for words, told in _FATAL.items():
+        found = words.search(line)
+        if found is not None:
+            error = found.groupdict().get("error", "").strip(" {")
+            return f"{told}: {error}" if error else told
+    return None
 
 
 def _general(text: str) -> str:

@@ -30,6 +30,7 @@ from agent.gateway.routing import (
     FailedPage,
     Forward,
     Hold,
+    HungPage,
     Own,
     Request,
     Unavailable,
@@ -143,7 +144,7 @@ class Connection:
         front = self._front
         try:
             if not request.upgrade:
-                with front.answer(activity):
+                with front.answer(request, activity):
                     keep = await forward(exchange, front.upstream)
                 if not keep and exchange.head.body != NOTHING:
                     await self._linger()
@@ -170,8 +171,8 @@ class Connection:
         self, decision: Decision, request: Request, head: RequestHead, *, close: bool, since: float
     ) -> bool:
         match decision:
-            case WaitPage() | FailedPage():
-                return await self._page(head, close=close, since=since)
+            case WaitPage() | FailedPage() | HungPage():
+                return await self._page(request, head, close=close, since=since)
             case Unavailable(reason):
                 return await self._say(503, reason, head, close=close)
             case Own("shim"):
@@ -187,9 +188,9 @@ class Connection:
             case _:
                 return await self._say(404, "there is nothing here", head, close=close)
 
-    async def _page(self, head: RequestHead, *, close: bool, since: float) -> bool:
+    async def _page(self, request: Request, head: RequestHead, *, close: bool, since: float) -> bool:
         front = self._front
-        shown = view(front.board.snapshot, front.logs.lines())
+        shown = view(front.board.snapshot, front.logs.lines(), request.path)
         if shown.kind == "ready":  # it is held to be, and did not answer all the same
             waking = "The dev server does not answer at the moment. This page turns into your app when it does."
             shown = dataclasses.replace(shown, kind="waking", title="Waking up your preview", sentence=waking)
@@ -233,6 +234,7 @@ class Connection:
             self._client,
             front.board,
             front.logs,
+            path=urlsplit(target).path,
             waited=lambda: front.waited(since),
             warm=lambda: warm(front.upstream, target, host=host, peer=self._client.peer),
         )

@@ -10,12 +10,15 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 from agent.clock import Clock
 from agent.gateway.classes import Activity, Awake, may_keep_awake
+from agent.gateway.routing import Request
 from agent.gateway.streams import Logs
 from agent.gateway.upstream import Upstream
+from agent.gateway.waiting import WaitingRequests, is_rendered
 from agent.status import Board
 
 ASLEEP = b"asleep"
@@ -94,6 +97,7 @@ class Front:
     leaving: bool = False
     answering: int = 0
     """How many requests that may keep the machine awake have not got their whole answer yet."""
+    waiting: WaitingRequests = field(default_factory=WaitingRequests)
     _lasting: set[asyncio.Task[object]] = field(default_factory=set, init=False)
 
     def waited(self, since: float) -> float:
@@ -106,14 +110,22 @@ class Front:
         return ASLEEP if self.leaving or self.board.snapshot.sleeping else b""
 
     @contextmanager
-    def answer(self, activity: Activity) -> Iterator[None]:
+    def answer(self, request: Request, activity: Activity) -> Iterator[None]:
         """While one request is answered."""
         counts = may_keep_awake(activity)
         self.answering += counts
+        waits = self.waiting.began(request.path, self.clock.monotonic()) if is_rendered(request, activity) else None
+        end = self.waiting.broke_off
         try:
             yield
+            end = partial(self.waiting.answered, now=self.clock.monotonic())
+        except asyncio.CancelledError:
+            end = self.waiting.left
+            raise
         finally:
             self.answering -= counts
+            if waits is not None:
+                end(waits)
 
     @contextmanager
     def lasting(self) -> Iterator[None]:

@@ -83,6 +83,11 @@ class FailedPage:
 
 
 @dataclass(frozen=True, slots=True)
+class HungPage:
+    """503 with the page that says that this route kept the dev server busy without an end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unavailable:
     """503 in plain text, for whatever is not shown as a page."""
 
@@ -101,7 +106,7 @@ class Own:
     endpoint: Endpoint
 
 
-Decision = Forward | Hold | WaitPage | FailedPage | Unavailable | Blocked | Own
+Decision = Forward | Hold | WaitPage | FailedPage | HungPage | Unavailable | Blocked | Own
 
 # What the error overlay in the browser asks for. The rest of `__nextjs…` acts on the machine or shows server code.
 _OVERLAY = frozenset(
@@ -125,6 +130,10 @@ def decide(request: Request, now: Snapshot) -> Decision:
         return Blocked()
     if hopeless(now):
         return FailedPage() if request.navigation else Unavailable("the preview cannot start")
+    if kept_away(request.path, now) and not request.internal and not request.upgrade:
+        return (
+            HungPage() if request.navigation else Unavailable(f"{request.path} never finishes: it waits for a change")
+        )
     if now.dev_server.state in {"ready", "unresponsive"} and not now.stopping:
         return Forward()
     if request.navigation:
@@ -137,6 +146,15 @@ def hopeless(now: Snapshot) -> bool:
     state = now.dev_server.state
     refused = now.sync.failure is not None and now.sync.failure.code in _HOPELESS
     return state == "failed" or (refused and state in {"waiting", "stopped"})
+
+
+def kept_away(path: str, now: Snapshot) -> bool:
+    """Is `path` a route that kept the dev server busy without an end? A slash at its end makes no other route."""
+    return bool(now.dev_server.hung_routes) and _route(path) in map(_route, now.dev_server.hung_routes)
+
+
+def _route(path: str) -> str:
+    return unquote(path).rstrip("/") or "/"
 
 
 def _coming_back(now: Snapshot) -> bool:

@@ -21,7 +21,7 @@ from agent.gateway.presence import SLEEP
 from agent.gateway.streams import Logs
 from agent.gateway.upstream import Upstream
 from agent.gateway.wire import Wire
-from agent.status import Board
+from agent.status import Board, Traffic
 
 log = structlog.get_logger()
 
@@ -90,6 +90,10 @@ class Gateway:
     def answering(self) -> int:
         """How many requests that may keep the machine awake have not got their whole answer yet."""
         return 0 if self._front is None else self._front.answering
+
+    def traffic(self) -> Traffic:
+        """The app's requests that wait for the dev server's answer at this moment."""
+        return Traffic() if self._front is None else self._front.waiting.traffic()
 
     def redial(self) -> None:
         """Forget idle connections to the dev server: after a suspend they may only look alive."""

@@ -35,16 +35,22 @@ class Logs(Protocol):
 
 
 async def views(
-    client: Wire, board: Board, logs: Logs, *, waited: Callable[[], float], warm: Callable[[], Awaitable[None]]
+    client: Wire,
+    board: Board,
+    logs: Logs,
+    *,
+    path: str,
+    waited: Callable[[], float],
+    warm: Callable[[], Awaitable[None]],
 ) -> None:
-    """Send views to `client`. `waited`: seconds since the wait began. `warm` is awaited before the app is said to be
-    ready: it makes the dev server compile the page on screen, so that the browser's own request finds it done.
+    """Send views of the page `path` to `client`. `waited`: seconds since the wait began. `warm` is awaited before the
+    app is said to be ready: it makes the dev server compile the page, so that the browser's own request finds it done.
     """
     seen, sent = None, b""
     try:
         while True:
             seen = board.snapshot
-            shown = view(seen, logs.lines())
+            shown = view(seen, logs.lines(), path)
             if shown.kind == "ready":
                 await warm()
             data = encode(shown, elapsed=waited())

@@ -82,7 +82,7 @@ async def test_a_server_that_the_kernel_killed_for_its_memory_is_back_and_the_re
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
-    monkeypatch.setattr("agent.devserver.supervisor.SAMPLE_EVERY", 0.1)
+    monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(64 * MIB) as group:
         async with running(group.command(*odd_server(port, "fork")), tmp_path, port) as it:
@@ -106,7 +106,7 @@ async def test_a_kill_before_its_time_is_no_reason_for_a_death(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
-    monkeypatch.setattr("agent.devserver.supervisor.SAMPLE_EVERY", 0.1)
+    monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(64 * MIB) as group:
         hog = await asyncio.create_subprocess_exec(
@@ -132,7 +132,7 @@ async def test_memory_near_its_limit_is_given_back_before_the_kernel_acts(
     monkeypatch.setattr("agent.devserver.repair.HARD", 2.0)
     monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
     monkeypatch.setattr(mender, "LOOK_OFTEN", 0.1)
-    monkeypatch.setattr("agent.devserver.supervisor.SAMPLE_EVERY", 0.1)
+    monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(128 * MIB) as group:
         async with running(group.command(*odd_server(port, *flags)), tmp_path, port) as it:
@@ -192,7 +192,7 @@ async def test_a_server_that_panics_again_and_again_gets_a_new_cache_once(
 async def test_a_server_that_never_answers_after_a_warm_start_gets_a_new_cache(
     tmp_path: Path, workspace: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.devserver.lifecycle.START_SECONDS", 0.5)
+    monkeypatch.setattr("agent.devserver.transitions.START_SECONDS", 0.5)
     port = free_port()
     async with running(odd_server(port, f"while:{workspace}/.next/dev/cache:hang"), tmp_path, port) as it:
         ready = await it.board.state("ready", starts=1)
@@ -209,7 +209,7 @@ async def test_a_server_that_spins_after_a_warm_start_gets_a_new_cache(
     monkeypatch.setattr("agent.devserver.repair.SPIN_SECONDS", 0.3)
     monkeypatch.setattr("agent.devserver.repair.SPIN", 0.2)  # of the cores, of which the odd server uses one at most
     monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
-    monkeypatch.setattr("agent.devserver.supervisor.SAMPLE_EVERY", 0.1)
+    monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     async with running(odd_server(port, f"while:{workspace}/.next/dev/cache:spin"), tmp_path, port) as it:
         ready = await it.board.state("ready", starts=1)

@@ -157,7 +157,7 @@ async def test_memory_is_given_back_by_nexts_own_restart(run: Run, monkeypatch: 
     monkeypatch.setattr("agent.devserver.repair.QUIET_SECONDS", 1.0)
     monkeypatch.setattr("agent.devserver.repair.HARD", 2.0)
     monkeypatch.setattr("agent.devserver.mender.LOOK_EVERY", 0.5)
-    monkeypatch.setattr("agent.devserver.supervisor.SAMPLE_EVERY", 0.5)
+    monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.5)
     with control_group(2048 * MIB) as group:
         async with run(group) as (board, _):
             await board.state("ready")

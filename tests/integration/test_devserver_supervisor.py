@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from agent.clock import Clock
-from agent.devserver import supervisor
+from agent.devserver import health
 from agent.process import find as census
 from agent.process import orphans
 from agent.process.child import Child
@@ -255,8 +255,8 @@ async def test_a_hung_server_is_restarted_and_counted(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.devserver.probe.ALIVE_SECONDS", 0.3)
-    monkeypatch.setattr("agent.devserver.lifecycle.HUNG_SECONDS", 1.0)
-    monkeypatch.setattr(supervisor, "ALIVE_EVERY", 0.1)
+    monkeypatch.setattr("agent.devserver.transitions.HUNG_SECONDS", 1.0)
+    monkeypatch.setattr(health, "ALIVE_EVERY", 0.1)
     port = free_port()
     async with running(odd_server(port), tmp_path, port) as it:
         await it.board.state("ready")
@@ -273,9 +273,9 @@ async def test_a_silent_server_that_works_is_given_time(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.devserver.probe.ALIVE_SECONDS", 0.3)
-    monkeypatch.setattr("agent.devserver.lifecycle.HUNG_SECONDS", 1.0)
-    monkeypatch.setattr("agent.devserver.lifecycle.BUSY_SECONDS", 4.0)
-    monkeypatch.setattr(supervisor, "ALIVE_EVERY", 0.1)
+    monkeypatch.setattr("agent.devserver.transitions.HUNG_SECONDS", 1.0)
+    monkeypatch.setattr("agent.devserver.transitions.BUSY_SECONDS", 4.0)
+    monkeypatch.setattr(health, "ALIVE_EVERY", 0.1)
     clock = Clock()
     port = free_port()
     async with running(odd_server(port), tmp_path, port) as it:
@@ -292,7 +292,7 @@ async def test_a_silent_server_that_works_is_given_time(
 async def test_a_server_that_never_answers_is_restarted_and_counted(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.devserver.lifecycle.START_SECONDS", 0.5)
+    monkeypatch.setattr("agent.devserver.transitions.START_SECONDS", 0.5)
     async with running(odd_server(free_port(), "mute"), tmp_path, free_port()) as it:
         await it.board.until(lambda: it.board.states and it.board.now.crashes)
 

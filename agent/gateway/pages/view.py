@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from agent.gateway.routing import hopeless
+from agent.gateway.routing import hopeless, kept_away
 from agent.status import Problem, Snapshot
 
 Kind = Literal["waking", "failed", "ready"]
@@ -47,8 +47,10 @@ class View:
     proof: tuple[str, ...] = ()
 
 
-def view(now: Snapshot, lines: list[str]) -> View:
-    """`lines` is the dev server's output, oldest first; only the failed page shows any of it."""
+def view(now: Snapshot, lines: list[str], path: str = "/") -> View:
+    """Of the page `path`. `lines` is the dev server's output, oldest first; only the failed page shows any of it."""
+    if kept_away(path, now) and not hopeless(now) and not now.stopping:
+        return _hung(path)
     if now.dev_server.state in {"ready", "unresponsive"} and not now.stopping:
         return View("ready", "Your app is ready", "Opening it now.")
     if hopeless(now) and not now.stopping:
@@ -76,6 +78,16 @@ def _failed(now: Snapshot, lines: list[str]) -> View:
         "The dev server could not be started" if now.dev_server.ready_at is None else "The dev server keeps stopping"
     )
     return View("failed", title, _closed(now.dev_server.reason), proof=tuple(proof[-PROOF_LINES:]))
+
+
+def _hung(path: str) -> View:
+    route = plain(path)
+    sentence = (
+        f"Rendering {route} kept the dev server busy without an end, so that no other page was answered and the server "
+        f"had to be restarted. {route} is not rendered again until a file of the app changes: look for a loop that "
+        "never ends in its page or in a component that it shows. All other pages work."
+    )
+    return View("failed", f"{route} never finishes", sentence)
 
 
 def _of_sync(now: Snapshot) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.config import DEV_COMMAND
-from agent.devserver.rules import NEXT_PROGRAM, Meaning, meaning, missing
+from agent.devserver.rules import NEXT_PROGRAM, Meaning, Routes, consequence, missing, moved, routes
 from agent.isolation.child_environment import RUN_MARK, for_child
 
 NEXT = tuple(DEV_COMMAND.split())
@@ -34,7 +34,51 @@ NEXT = tuple(DEV_COMMAND.split())
 def test_a_set_asks_for_what_next_does_not_heal_itself(
     written: tuple[str, ...], deleted: tuple[str, ...], expected: Meaning
 ) -> None:
-    assert meaning(written, deleted) == expected
+    asked = consequence(written, deleted)
+
+    assert asked.meaning == expected
+    assert bool(asked.why) == (expected == "restart")
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ({"app"}, Routes("app", None)),
+        ({"src/app", "src/pages"}, Routes("src/app", "src/pages")),
+        ({"app", "src/app", "src/pages"}, Routes("app", "src/pages")),
+        ({"lib"}, Routes()),
+    ],
+)
+def test_a_folder_at_the_root_hides_the_one_below_src(there: set[str], expected: Routes) -> None:
+    assert routes(NEXT, there.__contains__) == expected
+    assert routes(("vite",), there.__contains__) == Routes()
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "restarts"),
+    [
+        (Routes("app"), Routes("src/app"), True),
+        (Routes("src/app"), Routes("app"), True),
+        (Routes("app"), Routes(None, "pages"), True),
+        (Routes(None, "pages"), Routes("app"), True),
+        (Routes(None, "pages"), Routes(None, "src/pages"), True),
+        (Routes("app"), Routes("app", "pages"), True),
+        (Routes(None, "pages"), Routes("app", "pages"), True),
+        (Routes("app", "pages"), Routes(None, "pages"), True),
+        (Routes("app", "pages"), Routes("app"), False),
+        (Routes("app"), Routes("app"), False),
+        (Routes("app"), Routes(), False),
+    ],
+)
+def test_a_folder_of_routes_that_next_never_looked_for_needs_a_restart(
+    known: Routes, now: Routes, *, restarts: bool
+) -> None:
+    asked = moved(known, now)
+
+    assert (asked is not None) == restarts
+    if asked is not None:
+        assert asked.meaning == "restart"
+        assert asked.why.startswith("the routes are in ")
 
 
 @pytest.mark.parametrize("folder", ["app", "pages", "src/app", "src/pages"])

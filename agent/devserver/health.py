@@ -1,0 +1,161 @@
+"""Watches one process: whether it answers, what it compiles, what it costs. What is found is posted as events.
+
+Invariant: one `Health` belongs to one process; nothing of it is kept for the next.
+
+What must not live here: what follows from an event (`lifecycle`), and which repair is due (`mender`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from agent.clock import Clock
+from agent.devserver import frames, hmr, hung_route, probe
+from agent.devserver.frames import Compile
+from agent.devserver.pause import pause
+from agent.devserver.states import Answered, Event, Listening, Silent
+from agent.process.sample import Sample
+from agent.process.usage import Sampler
+from agent.status import Traffic
+
+ALIVE_EVERY = 3.0
+SILENT_EVERY = 0.25  # a server that restarts itself is back within a second, and requests are held for it meanwhile
+STARTING_EVERY = 1.0
+SAMPLE_EVERY = 10.0
+PSS_EVERY = 6  # samples
+PROMPT_SECONDS = 1.0  # who does not answer within this is measured, so that its use of the CPU is known at the time-out
+BUSY_CORES: Final = 0.05  # a deadlock uses none; a compile uses what a shared CPU grants, perhaps a sixteenth of a core
+SPINNING_CORES: Final = 0.5  # a loop uses the core; where a shared CPU grants less than this, nobody can tell
+
+
+class Health:
+    """`post` gets Answered and Silent; `changed` tells of a new compile or sample."""
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        workspace: Path,
+        exists: Callable[[str], bool],
+        clock: Clock,
+        post: Callable[[Event], None],
+        changed: Callable[[], None],
+        traffic: Callable[[], Traffic],
+    ) -> None:
+        """`traffic`: what waits for the dev server's answer at this moment."""
+        self.compile = Compile()
+        self.sample = Sample()
+        self._port = port
+        self._workspace = workspace
+        self._exists = exists
+        self._clock = clock
+        self._post = post
+        self._changed = changed
+        self._traffic = traffic
+        self._alive_at = clock.monotonic()
+        self._compile_is_known = False
+        self._first_page = True
+        self._hears = False
+        self._look_now = asyncio.Event()
+        self._measure_now = asyncio.Event()
+
+    async def watch(self, pid: int, session: aiohttp.ClientSession, *, first_page: bool) -> None:
+        """Until cancelled. `first_page`: it is ready when it has shown `/`, and else as soon as it answers at all."""
+        self._first_page = first_page
+        liveness = probe.Liveness(session, self._port)
+        async with asyncio.TaskGroup() as watches:
+            watches.create_task(self._measure(pid))
+            starting = watches.create_task(self._probe_starting(pid, session, liveness, watches))
+            await (probe.answered(session, self._port) if first_page else starting)
+            starting.cancel()
+            self._first_page = False
+            self._alive_at = self._clock.monotonic()
+            self._post(Answered())
+            self._measure_now.set()
+            if not self._hears:
+                self._hears = True
+                watches.create_task(hmr.listen(session, self._port, self._read_frame, self._socket_dropped))
+            watches.create_task(self._probe(pid, liveness))
+
+    def look(self) -> None:
+        """Probe at once: something changed that a server which hangs would not notice."""
+        self._look_now.set()
+
+    async def _probe_starting(
+        self, pid: int, session: aiohttp.ClientSession, liveness: probe.Liveness, watches: asyncio.TaskGroup
+    ) -> None:
+        """Until the first page, or, where none is asked for, until there is a sign of life."""
+        sampler = Sampler(pid)
+        await self._take(sampler, with_pss=False)
+        while True:
+            alive = await liveness.alive()
+            sample = await self._take(sampler, with_pss=False)
+            if alive:
+                if not self._hears:
+                    self._hears = True
+                    watches.create_task(hmr.listen(session, self._port, self._read_frame, self._socket_dropped))
+                if not self._first_page:
+                    return
+                self._alive_at = self._clock.monotonic()
+                self._post(Listening(busy=self._is_busy(sample)))
+            else:
+                self._post(self._silent(sample))
+            await pause(STARTING_EVERY, self._look_now)
+
+    async def _probe(self, pid: int, liveness: probe.Liveness) -> None:
+        sampler = Sampler(pid)
+        while True:
+            alive = await self._alive(liveness, sampler)
+            if alive:
+                self._alive_at = self._clock.monotonic()
+                self._post(Answered())
+            else:
+                self._post(self._silent(await self._take(sampler, with_pss=False)))
+            await pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
+
+    async def _alive(self, liveness: probe.Liveness, sampler: Sampler) -> bool:
+        async with asyncio.TaskGroup() as asking:
+            asked = asking.create_task(liveness.alive())
+            done, _ = await asyncio.wait({asked}, timeout=PROMPT_SECONDS)
+            if not done:
+                await self._take(sampler, with_pss=False)
+        return asked.result()
+
+    def _silent(self, sample: Sample) -> Silent:
+        spinning = self._compile_is_known and not self.compile.compiling and sample.cpu >= SPINNING_CORES
+        # Nobody else is let in before the first page.
+        route = "/" if self._first_page else hung_route.suspect(self._traffic(), self._alive_at)
+        return Silent(self._is_busy(sample), spinning, route if spinning else None)
+
+    def _is_busy(self, sample: Sample) -> bool:
+        return self.compile.compiling or sample.cpu >= BUSY_CORES
+
+    async def _measure(self, pid: int) -> None:
+        sampler = Sampler(pid)
+        for number in count():
+            self.sample = await self._take(sampler, with_pss=number % PSS_EVERY == 1)  # not of a newborn
+            self._changed()
+            await pause(SAMPLE_EVERY, self._measure_now)
+
+    async def _take(self, sampler: Sampler, *, with_pss: bool) -> Sample:
+        return await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=with_pss)
+
+    def _socket_dropped(self) -> None:
+        """It is restarting itself or dying. What it compiles is not known until the socket is there again."""
+        self._look_now.set()
+        self._compile_is_known = False
+        self.compile = replace(self.compile, compiling=False)
+        self._changed()
+
+    def _read_frame(self, frame: str) -> None:
+        self._compile_is_known = True
+        self._alive_at = self._clock.monotonic()
+        self.compile = frames.read(frame, self.compile, self._exists, str(self._workspace))
+        self._changed()
