@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # What decides, and what it decides. These are pure: `now` and chance are arguments, the result is a value.
 DECIDING = {
     "agent/package_files.py": "which files name packages",
+    "agent/json_errors.py": "where a JSON file is broken",
     "agent/sync/wire.py": "what a backend's bytes mean",
     "agent/sync/paths.py": "what may be written",
     "agent/sync/gather.py": "what of an answer is refused",
