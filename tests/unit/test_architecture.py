@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # What decides, and what it decides. These are pure: `now` and chance are arguments, the result is a value.
 DECIDING = {
     "agent/package_files.py": "which files name packages",
+    "agent/json_errors.py": "where a JSON file is broken",
+    "agent/error_line.py": "which line of an output names the error",
+    "agent/app_paths.py": "how a path of the app is shown",
     "agent/sync/wire.py": "what a backend's bytes mean",
     "agent/sync/paths.py": "what may be written",
     "agent/sync/gather.py": "what of an answer is refused",

@@ -1,0 +1,37 @@
+"""Text of other programs with the machine's paths made relative to the app. Pure.
+
+Node, Next and the package managers print absolute paths. To somebody who edits the app, the folder of this machine says
+nothing, and the path inside the app says all. `relative_to` makes the function that is applied wherever such text
+becomes a sentence for a person: a problem, a reason, a line of proof. The log itself stays as it was printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from urllib.parse import quote
+
+HERE = "the app's folder"
+"""What stands for the folder itself, where nothing follows it."""
+
+_BEFORE = r"(?<![\w.~%-])"  # `/workspace` is no part of `/srv/workspace`, and none of `https://host/workspace`
+_AFTER = r"(?:/(?P<inside>\.?[^\s/'\"`)\]}:,;]?)|(?![\w.~%/-]))"
+
+
+def relative_to(roots: Iterable[str]) -> Callable[[str], str]:
+    """The function that takes `roots` out of a text: `{root}/app/page.tsx` becomes `app/page.tsx`.
+
+    `roots`: absolute paths of the app's folder, as configured and with links resolved; the longest that fits counts.
+    """
+    spelled = {
+        spelling for root in roots if root.strip("/") for spelling in (root.rstrip("/"), quote(root.rstrip("/")))
+    }
+    if not spelled:
+        return lambda text: text
+    longest_first = sorted(spelled, key=lambda root: (-len(root), root))
+    pattern = re.compile(f"{_BEFORE}(?:file://)?(?:{'|'.join(map(re.escape, longest_first))}){_AFTER}")
+
+    def shorten(text: str) -> str:
+        return pattern.sub(lambda found: found["inside"] or HERE, text)
+
+    return shorten
