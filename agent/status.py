@@ -77,6 +77,10 @@ class DevServerFacts:
     `memory_limit_bytes` is the smallest limit that binds the dev server, whoever set it, and `memory_used_bytes` what
     is taken of it by everything there; `oom_kills`: how often the kernel has killed there for want of memory.
     `repairs`: the last ones, newest last; `repaired` counts all of them.
+
+    `framework`, `framework_version`, `command` and `app_dir` (empty: the root) say what is run, and `notes` what its
+    owner should know about how. `start_path`: where the app's first page is. `checks_host`: it answers only requests
+    for its own address, and `checks_origin` that it compares an Origin with that too.
     """
 
     state: DevServerState = "waiting"
@@ -98,6 +102,14 @@ class DevServerFacts:
     disk_free_bytes: int | None = None
     repairs: tuple[Repair, ...] = ()
     repaired: int = 0
+    framework: str | None = None
+    framework_version: str | None = None
+    command: str | None = None
+    app_dir: str = ""
+    notes: tuple[str, ...] = ()
+    start_path: str = "/"
+    checks_host: bool = False
+    checks_origin: bool = False
 
 
 @dataclass(frozen=True, slots=True)

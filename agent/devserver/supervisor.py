@@ -12,11 +12,9 @@ What must not live here: a decision. Which state follows is lifecycle's, what a 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -24,14 +22,16 @@ import aiohttp
 import structlog
 
 from agent.clock import Clock
-from agent.devserver import frames, hmr, lifecycle, probe, rules
+from agent.devserver import lifecycle, rules
+from agent.devserver.app_command import why_ended
+from agent.devserver.app_watch import AppWatch, shown
 from agent.devserver.facts import Times, became_ready, facts, problems
 from agent.devserver.frames import Compile
+from agent.devserver.launch import Launch, Launcher
 from agent.devserver.mender import Glance, Mender
 from agent.devserver.pause import pause
 from agent.devserver.repair import Verdict
 from agent.devserver.states import (
-    Answered,
     Checked,
     Effect,
     Ending,
@@ -43,7 +43,7 @@ from agent.devserver.states import (
     Ready,
     RepairAsked,
     RestartAsked,
-    Silent,
+    Serving,
     Spawned,
     State,
     StopAsked,
@@ -55,11 +55,9 @@ from agent.devserver.states import (
     first,
 )
 from agent.errors import AgentError, DiskError
-from agent.isolation import child_environment
-from agent.isolation.sandbox import confined, end_all
 from agent.isolation.user import DevUser
 from agent.process import orphans
-from agent.process.child import Child, Stream, describe, spawn
+from agent.process.child import Child, Stream, describe
 from agent.process.output import Allowance, LogTail
 from agent.process.sample import Sample
 from agent.process.usage import Sampler
@@ -67,22 +65,20 @@ from agent.status import Applied, DevServerFacts, Problem, Source
 
 log = structlog.get_logger()
 
-ALIVE_EVERY = 3.0
-SILENT_EVERY = 0.25  # a server that restarts itself is back within a second, and requests are held for it meanwhile
 SAMPLE_EVERY = 10.0
 PSS_EVERY = 6  # samples
-BUSY_CORES = 0.05  # a deadlock uses none; a compile uses what a shared CPU grants, which may be a sixteenth of a core
 VACATE_SECONDS = 5.0  # SIGTERM, SIGKILL and the sweep take 1.5 s at most
 STOP_SECONDS = 3.0  # the states of a stop take 1.5 s at most; over this something is broken and is not waited for
 
 
 class Supervisor:
-    """Keeps one command running. Only for the loop's own thread; `run` may be called once."""
+    """Keeps the app's dev server running. Only for the loop's own thread; `run` may be called once."""
 
     def __init__(
         self,
         *,
-        command: tuple[str, ...],
+        command: tuple[str, ...] | None = None,
+        app_dir: str | None = None,
         workspace: Path,
         state_dir: Path,
         port: int,
@@ -92,17 +88,23 @@ class Supervisor:
         environ: Mapping[str, str],
         user: DevUser | None = None,
     ) -> None:
-        """`user`: who runs the command, where that is not the agent's own user."""
+        """`command` and `app_dir`: what is run and where, if that is not for the app to say. `user`: who runs it, where
+        that is not the agent's own user.
+        """
         self.logs = LogTail()
         self._allowance = Allowance()
-        self._command = command
+        self._launcher = Launcher(
+            workspace=workspace, port=port, environ=environ, command=command, asked=app_dir, user=user
+        )
+        self._launch: Launch | None = None
+        """What runs, or ran last."""
+        self._watch: AppWatch | None = None
         self._workspace = workspace
         self._state_dir = state_dir
         self._port = port
         self._clock = clock
         self._publish = publish
         self._publish_problems = problems
-        self._environ = environ
         self._user = user
         self._mender = Mender(
             workspace=workspace,
@@ -120,12 +122,10 @@ class Supervisor:
         self._attending: asyncio.Task[None] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._times = Times()
-        self._compile = Compile()
         self._sample = Sample()
         self._synced = False
         self._held: str | None = None
         self._moved = asyncio.Event()
-        self._look_now = asyncio.Event()
         self._measure_now = asyncio.Event()
         self._running = False
         self._over = asyncio.Event()
@@ -134,9 +134,16 @@ class Supervisor:
     def files_changed(self, applied: Applied) -> None:
         """A set is on disk, whole."""
         self._synced = True
-        meaning = rules.meaning(applied.written, applied.deleted)
+        launch = self._launch
+        if launch is None:
+            meaning = rules.meaning(applied.written, applied.deleted)
+        else:
+            meaning = rules.meaning(applied.written, applied.deleted, launch.folder, launch.framework)
         self._mender.files_changed(meaning)
         self._post(FilesChanged(meaning))
+        why = None if launch is None else self._launcher.outdated(launch, (*applied.written, *applied.deleted))
+        if why is not None and isinstance(self._state, Serving):
+            self._post(RestartAsked(why))
 
     def restart(self, reason: str) -> None:
         """End the server and start it anew, with a new budget of crashes; start it where it gave up."""
@@ -247,8 +254,8 @@ class Supervisor:
         self._state, effects = lifecycle.step(before, event, now)
         self._moved.set()
         if isinstance(event, Exited):
-            self._child = None
-            self._compile, self._sample = Compile(), Sample()
+            self._child = self._watch = None
+            self._sample = Sample()
         if type(self._state) is not type(before):
             self._times = self._times.after(before, self._state, now=now, wall=self._clock.wall())
         if became_ready(before, self._state):
@@ -257,9 +264,10 @@ class Supervisor:
 
     def _tell(self) -> None:
         care = self._mender.care
-        own = problems(self._state, care, synced=self._synced and self._held is None)
-        now = facts(self._state, self._times, self._compile, self._sample, care)
-        told = (now, own, self._compile.errors)
+        compile_, app = self._compile, shown(self._launch, self._watch)
+        own = problems(self._state, care, synced=self._synced and self._held is None, stranded=app.stranded)
+        now = facts(self._state, self._times, compile_, self._sample, care, app=app)
+        told = (now, own, compile_.errors)
         if told == self._published:
             return
         before, self._published = self._published, told
@@ -269,15 +277,16 @@ class Supervisor:
         self._publish(now)
         if before[1:2] != (own,):
             self._publish_problems("dev_server", own)
-        if before[2:3] != (self._compile.errors,):
-            self._publish_problems("compile", self._compile.errors)
+        if before[2:3] != (compile_.errors,):
+            self._publish_problems("compile", compile_.errors)
 
     def _do(self, effect: Effect, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
         match effect:
             case Effect.CHECK:
-                self._post(Checked(self._missing()))
+                look = self._look()
+                self._post(Checked(look if isinstance(look, str) else None))
             case Effect.LAUNCH:
-                self._launching = tasks.create_task(self._launch(session, tasks))
+                self._launching = tasks.create_task(self._start(session, tasks))
             case Effect.MEND:
                 self._mending = tasks.create_task(self._mender.mend())
             case Effect.ABANDON:
@@ -289,36 +298,41 @@ class Supervisor:
                 if self._child is not None:  # it may have gone by itself in the meantime
                     (self._child.terminate if effect is Effect.TERMINATE else self._child.kill)()
 
-    def _missing(self) -> str | None:
-        return self._held or rules.missing(self._command, str(self._workspace), self._exists)
+    @property
+    def _compile(self) -> Compile:
+        return Compile() if self._watch is None else self._watch.compile
 
-    def _exists(self, path: str) -> bool:
-        return os.path.exists(self._workspace / path)  # noqa: PTH110 - Path.exists raises where a name is too long
+    def _look(self) -> Launch | str:
+        return self._held or self._launcher.look()
 
-    async def _launch(self, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
-        missing = self._missing()
-        if missing is not None:
-            self._post(Checked(missing))
+    async def _start(self, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
+        launch = self._look()
+        if isinstance(launch, str):
+            self._post(Checked(launch))
             return
+        self._launch = launch
+        self._mender.serves(self._workspace / launch.folder, launch.framework.cache)
         run = secrets.token_hex(16)
         try:
             user = None if self._user is None else self._user.uid
             await self._mender.before_start(await orphans.clear(self._state_dir, self._port, user))
             orphans.write(self._state_dir, orphans.Record(run))
-            child = spawn(
-                confined(self._command, self._user),
-                workspace=self._workspace,
-                environ=child_environment.for_child(self._environ, run, self._user),
-                run=run,
-                hear=self._hear,
-                end_all=end_all(self._user),
-            )
+            child = self._launcher.spawn(launch, run, self._hear)
         except AgentError as error:
             self._post(LaunchFailed(str(error), self._clock.chance(), self._mender.did_not_start(error)))
             return
         self._child = child
+        self._watch = AppWatch(
+            launch,
+            self._launcher,
+            workspace=self._workspace,
+            port=self._port,
+            pid=child.pid,
+            post=self._post,
+            changed=self._tell,
+        )
         self._post(Spawned(child.pid))
-        self._attending = tasks.create_task(self._attend(child, session))
+        self._attending = tasks.create_task(self._attend(child, self._watch, session))
         try:
             orphans.write(self._state_dir, orphans.record_of(run, child.pid))
         except DiskError as error:
@@ -332,11 +346,14 @@ class Supervisor:
                 log.warning("dev_server.lines_left_out", count=left_out)
             log.info("dev_server.line", stream=stream, text=line)
 
-    async def _attend(self, child: Child, session: aiohttp.ClientSession) -> None:
+    async def _attend(self, child: Child, watch: AppWatch, session: aiohttp.ClientSession) -> None:
         """Everything that lasts as long as the process does."""
+        sampler = Sampler(child.pid)
         async with asyncio.TaskGroup() as watches:
             watching = (
-                watches.create_task(self._watch(child, session)),
+                watches.create_task(
+                    watch.run(session, self._measure_now.set, lambda: self._take(sampler, with_pss=False))
+                ),
                 watches.create_task(self._measure(child)),
                 watches.create_task(self._mender.watch(child.pid, session, self._glance)),
             )
@@ -346,7 +363,14 @@ class Supervisor:
         # One that was killed had no time to say why: what it last said is about something else.
         words = child.last_words() if status > 0 else ""
         verdict = self._diagnose(status)
-        self._post(Exited(verdict.why, self._clock.chance(), words, verdict.outside))
+        self._post(
+            Exited(
+                why_ended(verdict.why, words, watch.launch.command, self._port),
+                self._clock.chance(),
+                words,
+                verdict.outside,
+            )
+        )
 
     def _diagnose(self, status: int) -> Verdict:
         match self._state:
@@ -360,25 +384,6 @@ class Supervisor:
     def _glance(self) -> Glance:
         return Glance(isinstance(self._state, Ready), self._compile.compiling, self._sample)
 
-    async def _watch(self, child: Child, session: aiohttp.ClientSession) -> None:
-        await probe.answered(session, self._port)
-        self._post(Answered())
-        self._measure_now.set()
-        async with asyncio.TaskGroup() as watches:
-            watches.create_task(hmr.listen(session, self._port, self._read_frame, self._socket_dropped))
-            watches.create_task(self._look(child, probe.Liveness(session, self._port)))
-
-    async def _look(self, child: Child, liveness: probe.Liveness) -> None:
-        sampler = Sampler(child.pid)
-        while True:
-            alive = await liveness.alive()
-            if alive:
-                self._post(Answered())
-            else:
-                sample = await self._take(sampler, with_pss=False)
-                self._post(Silent(busy=self._compile.compiling or sample.cpu >= BUSY_CORES))
-            await pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
-
     async def _measure(self, child: Child) -> None:
         sampler = Sampler(child.pid)
         for number in count():
@@ -388,12 +393,3 @@ class Supervisor:
 
     async def _take(self, sampler: Sampler, *, with_pss: bool) -> Sample:
         return await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=with_pss)
-
-    def _socket_dropped(self) -> None:
-        self._look_now.set()
-        self._compile = replace(self._compile, compiling=False)
-        self._tell()
-
-    def _read_frame(self, frame: str) -> None:
-        self._compile = frames.read(frame, self._compile, self._exists, str(self._workspace))
-        self._tell()

@@ -54,6 +54,8 @@ def classify(request: Request) -> Activity:
         return "dev_internal"
     if request.internal:
         return _of_next(request)
+    if _of_vite(request):
+        return "hmr"
     if _probe(request):
         return "probe"
     headers = request.headers
@@ -93,6 +95,13 @@ def _of_next(request: Request) -> Activity:
             return "app_request"
         case _:
             return "dev_internal"
+
+
+def _of_vite(request: Request) -> bool:
+    """Whether Vite's client asks on its own: for its socket, or whether the server is back."""
+    protocols = request.headers.get("sec-websocket-protocol", "") if request.upgrade else ""
+    own = protocols in {"vite-hmr", "vite-ping"}
+    return own or request.headers.get("accept") == "text/x-vite-ping"
 
 
 def _probe(request: Request) -> bool:

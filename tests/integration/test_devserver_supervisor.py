@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from agent.clock import Clock
-from agent.devserver import supervisor
+from agent.devserver import app_watch
 from agent.process import find as census
 from agent.process import orphans
 from agent.process.child import Child
@@ -256,7 +256,7 @@ async def test_a_hung_server_is_restarted_and_counted(
 ) -> None:
     monkeypatch.setattr("agent.devserver.probe.ALIVE_SECONDS", 0.3)
     monkeypatch.setattr("agent.devserver.lifecycle.HUNG_SECONDS", 1.0)
-    monkeypatch.setattr(supervisor, "ALIVE_EVERY", 0.1)
+    monkeypatch.setattr(app_watch, "ALIVE_EVERY", 0.1)
     port = free_port()
     async with running(odd_server(port), tmp_path, port) as it:
         await it.board.state("ready")
@@ -275,7 +275,7 @@ async def test_a_silent_server_that_works_is_given_time(
     monkeypatch.setattr("agent.devserver.probe.ALIVE_SECONDS", 0.3)
     monkeypatch.setattr("agent.devserver.lifecycle.HUNG_SECONDS", 1.0)
     monkeypatch.setattr("agent.devserver.lifecycle.BUSY_SECONDS", 4.0)
-    monkeypatch.setattr(supervisor, "ALIVE_EVERY", 0.1)
+    monkeypatch.setattr(app_watch, "ALIVE_EVERY", 0.1)
     clock = Clock()
     port = free_port()
     async with running(odd_server(port), tmp_path, port) as it:
@@ -350,7 +350,7 @@ async def test_next_waits_for_its_files_and_complains_once_the_sync_has_not_brou
         await it.board.until(lambda: it.board.told["dev_server"])
         assert it.board.now.state == "waiting"
 
-        (workspace / "package.json").touch()
+        (workspace / "package.json").write_text("{}")
         (workspace / "app").mkdir()
         it.supervisor.files_changed(applied("package.json"))
         await it.board.until(lambda: "has to name next among its dependencies" in it.board.now.reason)

@@ -22,9 +22,10 @@ ASTRO: Final = Framework(
     liveness=PING,
     socket=SOCKET,
     config=("astro.config.",),
-    forgets=True,
+    env="all",
     cache=("node_modules", ".vite"),
     base=("base",),
     checks_host=True,
+    checks_origin=True,
     variables={"ASTRO_TELEMETRY_DISABLED": "1"},
 )

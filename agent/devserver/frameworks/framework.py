@@ -80,10 +80,11 @@ class Socket:
 class Framework:
     """`name`: for /status; `title`: for people. `packages`: one of them among the dependencies means this framework.
 
-    `config`: how the names of the files begin that make the server restart itself. `forgets`: whether the values of a
-    deleted .env file go away without a new process. `cache`: the folder of its compiler's cache, below the app's.
+    `config`: how the names of the files begin that make the server restart itself. `env`: which changes
+    of a .env file the running server heeds by itself. `cache`: the folder of its compiler's cache, below the app's.
     `routes`: folders of which one must be there before a start. `base`: the name of the setting for the path that the
-    app lies under. `checks_host`: it refuses requests whose Host it does not know, so that the gateway sends its own.
+    app lies under. `checks_host`: it refuses requests whose Host it does not know, so that the gateway sends its own;
+    `checks_origin`: it compares the Origin of a form with that one.
     """
 
     name: str
@@ -93,9 +94,10 @@ class Framework:
     liveness: Liveness
     socket: Socket | None = None
     config: tuple[str, ...] = ()
-    forgets: bool = False
+    env: Literal["none", "all but deleted", "all"] = "none"
     cache: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()
     base: tuple[str, ...] = ()
     checks_host: bool = False
+    checks_origin: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)

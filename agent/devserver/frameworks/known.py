@@ -9,9 +9,9 @@ from agent.devserver.frameworks.astro import ASTRO
 from agent.devserver.frameworks.custom import KNOWN_TOOL
 from agent.devserver.frameworks.framework import Framework, Tool
 from agent.devserver.frameworks.nextjs import NEXT, of_version
-from agent.devserver.frameworks.vite import VITE
+from agent.devserver.frameworks.vite import SVELTE_KIT, VITE
 
-ALL: Final = (NEXT, ASTRO, KNOWN_TOOL, VITE)
+ALL: Final = (NEXT, ASTRO, SVELTE_KIT, KNOWN_TOOL, VITE)
 """The first that an app's packages name counts: what is built upon Vite often names Vite too."""
 
 _DEFAULTS: Final[Mapping[str, str]] = {

@@ -6,6 +6,7 @@ no bundler is chosen here.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -29,9 +30,10 @@ TOOL: Final = Tool(
 )
 STATUS: Final = "/__nextjs_server_status"
 _LIVENESS: Final = Liveness(STATUS, sign="executionId")
-_OLD_LIVENESS: Final = Liveness("/__nextjs_original-stack-frame")
-"""Next 13 and 14 answer it with 400 where the question is empty, and neither compile nor print anything. Any path that
-they do not know makes them compile the not-found page.
+_LIVENESS_BEFORE_15_4: Final = Liveness("/__nextjs_source-map")
+_LIVENESS_BEFORE_15: Final = Liveness("/__nextjs_original-stack-frame")
+"""Both are answered with 400 where the question is empty, and make Next neither compile nor print anything. A path that
+it does not know makes it compile the not-found page.
 """
 
 NEXT: Final = Framework(
@@ -42,6 +44,7 @@ NEXT: Final = Framework(
     liveness=_LIVENESS,
     socket=Socket(("/_next/hmr", "/_next/webpack-hmr"), frames.read),  # 16.4, and before
     config=("next.config.",),
+    env="all but deleted",
     cache=(".next", "dev", "cache"),
     routes=("app", "pages", "src/app", "src/pages"),
     base=("basePath",),
@@ -50,8 +53,11 @@ NEXT: Final = Framework(
 
 def of_version(version: str | None) -> Framework:
     """Next as it is in `version`; None where that is not known."""
-    major = (version or "").partition(".")[0]
-    if not major.isdigit() or int(major) >= 16:
+    numbers = re.match(r"(\d{1,4})\.(\d{1,4})", version or "")
+    if numbers is None or int(numbers[1]) >= 16:
         return NEXT
+    number = int(numbers[1]), int(numbers[2])
     old = replace(NEXT, cache=(".next", "cache"))
-    return old if int(major) == 15 else replace(old, liveness=_OLD_LIVENESS)
+    if number >= (15, 4):
+        return old
+    return replace(old, liveness=_LIVENESS_BEFORE_15_4 if number >= (15, 0) else _LIVENESS_BEFORE_15)

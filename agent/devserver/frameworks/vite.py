@@ -7,6 +7,7 @@ answered with 204 by the first middleware. It restarts itself when its configura
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from agent.devserver.frameworks import vite_frames
@@ -40,8 +41,16 @@ VITE: Final = Framework(
     liveness=PING,
     socket=SOCKET,
     config=("vite.config.",),
-    forgets=True,
+    env="all",
     cache=("node_modules", ".vite"),
     base=("base", "basename"),
     checks_host=True,
+)
+SVELTE_KIT: Final = replace(
+    VITE,
+    name="sveltekit",
+    title="SvelteKit",
+    packages=("@sveltejs/kit",),
+    config=("vite.config.", "svelte.config."),
+    checks_origin=True,
 )

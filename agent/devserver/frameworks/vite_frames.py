@@ -7,6 +7,7 @@ overlay takes them. `connected` opens a connection. Vite says nothing when a com
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -36,14 +37,16 @@ def _problem(text: str, error: dict[str, Any], exists: Callable[[str], bool], wo
     place = error.get("loc") or {}
     place = place if isinstance(place, dict) else {}
     file = next((name for name in (place.get("file"), error.get("id")) if isinstance(name, str)), None)
+    inside = _in_workspace(file.partition("?")[0], exists, workspace, folder) if file else None
     shown, line, column = plain(text).strip(), place.get("line"), place.get("column")
-    return Problem(
-        source="compile",
-        message=_without_paths(shown, workspace)[:MESSAGE_CHARACTERS],
-        file=_in_workspace(file.partition("?")[0], exists, workspace, folder) if file else None,
-        line=line if isinstance(line, int) else None,
-        column=column + 1 if isinstance(column, int) else None,  # Vite counts columns from 0
-    )
+    message = _without_paths(shown, workspace)[:MESSAGE_CHARACTERS]
+    if isinstance(line, int):
+        # Vite counts columns from 0.
+        return Problem("compile", message, inside, line, column + 1 if isinstance(column, int) else None)
+    # Rolldown's errors (Vite 8) name the place in their text only, counted from 1.
+    name = re.escape(inside.rpartition("/")[2]) if inside else r"(?!)"
+    found = re.search(rf"{name}:(\d{{1,7}}):(\d{{1,7}})", message)
+    return Problem("compile", message, inside, *(map(int, found.groups()) if found else ()))
 
 
 def _without_paths(text: str, workspace: str) -> str:

@@ -1,0 +1,154 @@
+"""Listens to one running dev server: where its pages are, whether it lives, what it compiles, where it listens.
+
+Of one process, from its start to its end. What is heard is handed on as events and kept as facts; both are the
+supervisor's. What must not live here: what follows from it (lifecycle.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+
+from agent.devserver import hmr, probe
+from agent.devserver.address import Address
+from agent.devserver.facts import App
+from agent.devserver.frames import Compile
+from agent.devserver.launch import Launch, Launcher
+from agent.devserver.pause import pause
+from agent.devserver.states import Answered, Silent
+from agent.process import find
+from agent.process.sample import Sample
+
+ALIVE_EVERY = 3.0
+SILENT_EVERY = 0.25  # a server that restarts itself is back within a second, and requests are held for it meanwhile
+BUSY_CORES = 0.05  # a deadlock uses none; a compile uses what a shared CPU grants, which may be a sixteenth of a core
+PORT_EVERY = 1.0
+PORT_LOOKS = 5
+"""For so many looks in a row it listens elsewhere: an app's server may open several ports, one after the other."""
+
+Sampling = Callable[[], Awaitable[Sample]]
+
+
+class AppWatch:
+    """Only for the loop's own thread; `run` may be called once."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        launcher: Launcher,
+        *,
+        workspace: Path,
+        port: int,
+        pid: int,
+        post: Callable[[Answered | Silent], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.launch = launch
+        self.compile = Compile()
+        self.address = Address()
+        self.stranded: str | None = None
+        """Why nothing is found where the app is looked for, once that is clear."""
+        self._launcher = launcher
+        self._workspace = str(workspace)
+        self._port = port
+        self._pid = pid
+        self._post = post
+        self._changed = changed
+        self._look_now = asyncio.Event()
+        self._dropped = asyncio.Event()
+
+    async def run(self, session: aiohttp.ClientSession, measure: Callable[[], object], take: Sampling) -> None:
+        """Until cancelled. `measure` is called when it has answered; `take` samples its processes."""
+        async with asyncio.TaskGroup() as waiting:
+            looking = waiting.create_task(self._look_for_port())
+            self.address = await self._first_page(session)
+            looking.cancel()
+        self.stranded = None
+        self._post(Answered())
+        measure()
+        framework = self.launch.framework
+        async with asyncio.TaskGroup() as watches:
+            watches.create_task(self._look(probe.Liveness(session, self._port, framework.liveness), take))
+            if framework.socket is not None:
+                watches.create_task(self._find_again(session))
+                watches.create_task(
+                    hmr.listen(
+                        session,
+                        self._port,
+                        framework.socket,
+                        prefix=lambda: self.address.prefix,
+                        heard=self._read_frame,
+                        dropped=self._socket_dropped,
+                    )
+                )
+
+    async def _first_page(self, session: aiohttp.ClientSession) -> Address:
+        texts = tuple(self._launcher.config_texts(self.launch))
+        return await probe.first_page(session, self._port, texts, self.launch.framework.base)
+
+    async def _find_again(self, session: aiohttp.ClientSession) -> None:
+        """After each restart of its own: its configuration may say another path now."""
+        while True:
+            await self._dropped.wait()
+            self._dropped.clear()
+            self.address = await self._first_page(session)
+            self._changed()
+
+    async def _look_for_port(self) -> None:
+        """Find out whether it listens on another port only."""
+        looks = 0
+        while True:
+            await asyncio.sleep(PORT_EVERY)
+            ports = await asyncio.to_thread(find.listening, self._pid)
+            looks = looks + 1 if ports and self._port not in ports else 0
+            if looks >= PORT_LOOKS:
+                shown = " and ".join(map(str, sorted(ports)[:3]))
+                self.stranded = (
+                    f"the app's server listens on port {shown}, where nobody looks for it: "
+                    "have it listen on process.env.PORT"
+                )
+                self._changed()
+
+    async def _look(self, liveness: probe.Liveness, take: Sampling) -> None:
+        while True:
+            alive = await liveness.alive()
+            if alive:
+                self._post(Answered())
+            else:
+                sample = await take()
+                self._post(Silent(busy=self.compile.compiling or sample.cpu >= BUSY_CORES))
+            await pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
+
+    def _socket_dropped(self) -> None:
+        self._look_now.set()
+        self._dropped.set()
+        self.compile = replace(self.compile, compiling=False)
+        self._changed()
+
+    def _read_frame(self, frame: str) -> None:
+        socket = self.launch.framework.socket
+        if socket is not None:
+            exists = self._launcher.exists
+            self.compile = socket.read(frame, self.compile, exists, self._workspace, self.launch.folder)
+            self._changed()
+
+
+def shown(launch: Launch | None, watch: AppWatch | None) -> App:
+    """What /status says of what runs, or ran last."""
+    if launch is None:
+        return App()
+    return App(
+        framework=launch.framework.name,
+        version=launch.version,
+        command=launch.command.shown,
+        folder=launch.folder,
+        notes=launch.notes,
+        start=watch.address.start if watch else "/",
+        checks_host=launch.framework.checks_host,
+        checks_origin=launch.framework.checks_origin,
+        stranded=watch.stranded if watch else None,
+    )
