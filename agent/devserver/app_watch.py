@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 
@@ -17,6 +18,7 @@ from agent.devserver import hmr, probe
 from agent.devserver.address import Address
 from agent.devserver.facts import App
 from agent.devserver.frames import Compile
+from agent.devserver.frameworks.framework import Lines, Place
 from agent.devserver.launch import Launch, Launcher
 from agent.devserver.pause import pause
 from agent.devserver.states import Answered, Silent
@@ -58,8 +60,10 @@ class AppWatch:
         self._pid = pid
         self._post = post
         self._changed = changed
+        self._lines = Lines()
         self._look_now = asyncio.Event()
         self._dropped = asyncio.Event()
+        self._edited = asyncio.Event()
 
     async def run(self, session: aiohttp.ClientSession, measure: Callable[[], object], take: Sampling) -> None:
         """Until cancelled. `measure` is called when it has answered; `take` samples its processes."""
@@ -72,9 +76,11 @@ class AppWatch:
         measure()
         framework = self.launch.framework
         async with asyncio.TaskGroup() as watches:
+            watches.create_task(self._find_again(session))
             watches.create_task(self._look(probe.Liveness(session, self._port, framework.liveness), take))
+            if framework.lines is not None:
+                watches.create_task(self._look_for_mended(session))
             if framework.socket is not None:
-                watches.create_task(self._find_again(session))
                 watches.create_task(
                     hmr.listen(
                         session,
@@ -85,6 +91,34 @@ class AppWatch:
                         dropped=self._socket_dropped,
                     )
                 )
+
+    def heard(self, line: str) -> None:
+        """One line of its output."""
+        read = self.launch.framework.lines
+        if read is not None:
+            self._lines = read(line, self._lines, Place(self._workspace, self.launch.folder))
+            if self._lines.compile != self.compile:
+                self.compile = self._lines.compile
+                self._changed()
+
+    def files_changed(self) -> None:
+        """Files of the app were written or deleted: what did not compile may do so now."""
+        self._edited.set()
+
+    async def _look_for_mended(self, session: aiohttp.ClientSession) -> None:
+        """Vite says nothing where a module compiles at last that no page has: each is asked for after an edit."""
+        folder = self.launch.folder
+        while True:
+            await self._edited.wait()
+            self._edited.clear()
+            for error in self.compile.errors:
+                below = (error.file or "").removeprefix(f"{folder}/" if folder else "")
+                if not below or not await probe.compiles(session, self._port, f"{self.address.prefix}/{quote(below)}"):
+                    continue
+                left = tuple(other for other in self.compile.errors if other != error)
+                self.compile = replace(self.compile, errors=left)
+                self._lines = replace(self._lines, compile=self.compile)
+                self._changed()
 
     async def _first_page(self, session: aiohttp.ClientSession) -> Address:
         texts = tuple(self._launcher.config_texts(self.launch))

@@ -36,7 +36,7 @@ async def listen(
     while True:
         for path in paths:
             url = f"http://127.0.0.1:{port}{prefix()}{path}?id=preview-agent"
-            if await _listen_once(session, url, socket.protocol, heard):
+            if await _listen_once(session, url, heard):
                 dropped()
                 paths, pause = (path, *(other for other in socket.paths if other != path)), PAUSE
                 break
@@ -45,15 +45,11 @@ async def listen(
         await asyncio.sleep(pause)
 
 
-async def _listen_once(
-    session: aiohttp.ClientSession, url: str, protocol: str | None, heard: Callable[[str], None]
-) -> bool:
+async def _listen_once(session: aiohttp.ClientSession, url: str, heard: Callable[[str], None]) -> bool:
     """Return whether there was a socket, once it is closed."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            socket = await session.ws_connect(
-                url, heartbeat=HEARTBEAT_SECONDS, protocols=() if protocol is None else (protocol,)
-            )
+            socket = await session.ws_connect(url, heartbeat=HEARTBEAT_SECONDS)
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False
     async with socket:

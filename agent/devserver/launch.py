@@ -141,7 +141,7 @@ class Launcher:
         app = None
         with suppress(ValueError):
             manifest = self._manifest("")
-            app = app_dir.member("", manifest) if manifest else None
+            app = None if manifest is None else app_dir.member("", manifest)
         command = app_command.of_setting(words, app.package if app else None)
         if any(_NEXT_PROGRAM in word for word in words):
             if app is None:

@@ -53,6 +53,17 @@ async def first_page(session: aiohttp.ClientSession, port: int, texts: Iterable[
     return Address(prefix=prefix or "")
 
 
+async def compiles(session: aiohttp.ClientSession, port: int, path: str) -> bool:
+    """Whether the module at `path` is served, as a page that imports it would ask for it."""
+    with suppress(*_FAILURES):
+        async with (
+            asyncio.timeout(ALIVE_SECONDS),
+            session.get(_url(port, path), headers={"Accept": "*/*"}, allow_redirects=False) as response,
+        ):
+            return response.status == 200
+    return False
+
+
 async def _first(session: aiohttp.ClientSession, port: int) -> tuple[int, str, str]:
     while True:
         with suppress(*_FAILURES):

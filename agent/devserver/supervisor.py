@@ -141,6 +141,8 @@ class Supervisor:
             meaning = rules.meaning(applied.written, applied.deleted, launch.folder, launch.framework)
         self._mender.files_changed(meaning)
         self._post(FilesChanged(meaning))
+        if self._watch is not None:
+            self._watch.files_changed()
         why = None if launch is None else self._launcher.outdated(launch, (*applied.written, *applied.deleted))
         if why is not None and isinstance(self._state, Serving):
             self._post(RestartAsked(why))
@@ -341,6 +343,8 @@ class Supervisor:
     def _hear(self, stream: Stream, line: str) -> None:
         self.logs.add(line)
         self._mender.heard(line)
+        if self._watch is not None:
+            self._watch.heard(line)
         if line and self._allowance.take(self._clock.monotonic()):
             if left_out := self._allowance.left_out():
                 log.warning("dev_server.lines_left_out", count=left_out)

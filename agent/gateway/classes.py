@@ -39,7 +39,8 @@ _DRAWN = frozenset(
     }
 )
 _FILES = re.compile(
-    r"\.(?:avif|bmp|css|eot|gif|ico|jpe?g|m?js|map|mp3|mp4|ogg|otf|png|svg|ttf|txt|wasm|webm|webmanifest|webp|woff2?)$"
+    r"\.(?:astro|avif|bmp|css|eot|gif|ico|jpe?g|[cm]?[jt]sx?|less|map|mp3|mp4|ogg|otf|png|s[ac]ss|svelte|svg|ttf|txt|vue"
+    r"|wasm|webm|webmanifest|webp|woff2?)$|^/(?:@vite|@id|@fs|@react-refresh|node_modules)(?:/|$)"
 )
 _ROBOTS = re.compile(
     r"bot\b|crawl|spider|slurp|externalhit|linkexpanding|uripreview|whatsapp|uptime|pingdom|statuscake|monitor"

@@ -39,7 +39,7 @@ DECIDING = {
     "agent/devserver/frameworks/framework.py": "what a framework is",
     "agent/devserver/frameworks/nextjs.py": "what Next.js is",
     "agent/devserver/frameworks/vite.py": "what Vite is",
-    "agent/devserver/frameworks/vite_frames.py": "what Vite's own socket says",
+    "agent/devserver/frameworks/vite_lines.py": "what Vite's output says",
     "agent/devserver/frameworks/astro.py": "what Astro is",
     "agent/devserver/frameworks/custom.py": "how other dev servers are given a port",
     "agent/devserver/frameworks/known.py": "which framework an app is made with",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.devserver.frameworks import vite_lines
 from agent.devserver.frameworks.framework import Flag, Framework, Tool
-from agent.devserver.frameworks.vite import OPEN, PING, SOCKET
+from agent.devserver.frameworks.vite import OPEN, PING
 
 ASTRO: Final = Framework(
     name="astro",
@@ -20,7 +21,7 @@ ASTRO: Final = Framework(
         ),
     ),
     liveness=PING,
-    socket=SOCKET,
+    lines=vite_lines.read,
     config=("astro.config.",),
     env="all",
     cache=("node_modules", ".vite"),

@@ -19,6 +19,37 @@ ReadFrame = Callable[[str, Compile, Exists, str, str], Compile]
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where the app is: the workspace's absolute path, and the app's folder in it."""
+
+    workspace: str
+    folder: str
+
+    def inside(self, file: str) -> str:
+        """An absolute path, or one relative to the app's folder, as the set has it."""
+        prefix = f"{self.workspace.rstrip('/')}/"
+        if file.startswith(prefix):
+            return file.removeprefix(prefix)
+        below = file.partition("?")[0].lstrip("/")
+        return f"{self.folder}/{below}" if self.folder else below
+
+    def without_paths(self, text: str) -> str:
+        """`text` without the machine's own part of the paths in it."""
+        return text.replace(f"{self.workspace.rstrip('/')}/", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What a server's output said so far. `pending`: the lines of an error whose end was not heard yet."""
+
+    compile: Compile = Compile()  # noqa: RUF009 - frozen
+    pending: tuple[str, ...] | None = None
+
+
+ReadLine = Callable[[str, Lines, Place], Lines]
+
+
+@dataclass(frozen=True, slots=True)
 class Flag:
     """A flag that the app's author wrote and that is left out of the command line.
 
@@ -73,18 +104,17 @@ class Socket:
 
     paths: tuple[str, ...]
     read: ReadFrame
-    protocol: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Framework:
     """`name`: for /status; `title`: for people. `packages`: one of them among the dependencies means this framework.
 
-    `config`: how the names of the files begin that make the server restart itself. `env`: which changes
-    of a .env file the running server heeds by itself. `cache`: the folder of its compiler's cache, below the app's.
-    `routes`: folders of which one must be there before a start. `base`: the name of the setting for the path that the
-    app lies under. `checks_host`: it refuses requests whose Host it does not know, so that the gateway sends its own;
-    `checks_origin`: it compares the Origin of a form with that one.
+    `socket` or `lines`: by what it tells of compiles. `config`: how the names of the files begin that make the server
+    restart itself. `env`: which changes of a .env file the running server heeds by itself. `cache`: the folder of its
+    compiler's cache, below the app's. `routes`: folders of which one must be there before a start. `base`: the names of
+    the setting for the path that the app lies under. `checks_host`: it refuses requests whose Host it does not know, so
+    that the gateway sends its own; `checks_origin`: it compares the Origin of a form with that one.
     """
 
     name: str
@@ -93,6 +123,7 @@ class Framework:
     tools: tuple[Tool, ...]
     liveness: Liveness
     socket: Socket | None = None
+    lines: ReadLine | None = None
     config: tuple[str, ...] = ()
     env: Literal["none", "all but deleted", "all"] = "none"
     cache: tuple[str, ...] = ()

@@ -1,8 +1,8 @@
 """Vite 3 to 8, whatever it compiles (React, Vue, Svelte, Solid, plain), and Astro, whose dev server is a Vite. Pure.
 
-Facts of its source (vite/src/node/server/ws.ts, middlewares/hostCheck.ts): a request whose Host it does not know is
-refused; the socket is open to whoever sends no Origin, and else asks for a token; `Accept: text/x-vite-ping` is
-answered with 204 by the first middleware. It restarts itself when its configuration or a .env file changes or goes.
+Facts of its source (vite/src/node/server/index.ts, middlewares/hostCheck.ts): a request whose Host it does not know is
+refused; `Accept: text/x-vite-ping` is answered with 204 by the first middleware. It restarts itself when its
+configuration or a .env file changes or goes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from agent.devserver.frameworks import vite_frames
-from agent.devserver.frameworks.framework import Flag, Framework, Liveness, Socket, Tool
+from agent.devserver.frameworks import vite_lines
+from agent.devserver.frameworks.framework import Flag, Framework, Liveness, Tool
 
 OPEN: Final = Flag(("--open", "-o"), "optional", "no browser is opened on this machine, so {flag} is left out")
 HTTPS: Final = Flag(("--https",), "optional", "the preview is served over https by itself: {flag} is left out")
 
 PING: Final = Liveness("/", {"Accept": "text/x-vite-ping"})
-SOCKET: Final = Socket(("/",), vite_frames.read, "vite-hmr")
 
 TOOL: Final = Tool(
     program="vite",
@@ -39,7 +38,7 @@ VITE: Final = Framework(
         Tool("svelte-kit", ("dev",), dropped=TOOL.dropped, added=("--port", "{port}", "--host", "127.0.0.1")),
     ),
     liveness=PING,
-    socket=SOCKET,
+    lines=vite_lines.read,
     config=("vite.config.",),
     env="all",
     cache=("node_modules", ".vite"),
