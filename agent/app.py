@@ -62,6 +62,7 @@ class Agent:
 
         self._dev_server = Supervisor(
             command=settings.dev_command,
+            app_dir=settings.app_dir,
             workspace=settings.workspace,
             state_dir=settings.state_dir,
             port=settings.dev_port,

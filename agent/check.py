@@ -113,6 +113,8 @@ async def _isolation(settings: Settings) -> str:
 
 
 async def _project(settings: Settings) -> str:
+    if settings.dev_command is None:
+        return "what runs is what the app's own package.json says"
     program = next((word for word in settings.dev_command if word.startswith("node_modules/")), None)
     if program is None:
         return "DEV_COMMAND runs nothing out of node_modules"
@@ -122,7 +124,7 @@ async def _project(settings: Settings) -> str:
 
 
 async def _program(settings: Settings) -> str:
-    name = settings.dev_command[0]
+    name = "node" if settings.dev_command is None else settings.dev_command[0]
     path = shutil.which(name)
     if path is None:
         raise _Failed(f"{name} is not on PATH: install it, or set DEV_COMMAND")

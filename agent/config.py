@@ -20,8 +20,6 @@ from urllib.parse import urlsplit
 
 from agent.errors import ConfigError
 
-DEV_COMMAND = "node node_modules/next/dist/bin/next dev --turbopack -p {port} -H 127.0.0.1"
-
 SleepMode = Literal["exit", "suspend", "off"]
 
 
@@ -63,7 +61,8 @@ class Settings:
     port: int
     dev_port: int
     agent_port: int
-    dev_command: tuple[str, ...]
+    app_dir: str | None
+    dev_command: tuple[str, ...] | None
     dev_user: str
     poll_interval: float
     long_poll_wait: float
@@ -137,6 +136,18 @@ def _command(text: str) -> tuple[str, ...]:
     return words
 
 
+def _folder(text: str) -> str:
+    parts = text.removeprefix("./").rstrip("/").split("/")
+    if text == ".":
+        return text
+    if text.startswith("/") or not all(_FOLDER_NAME.fullmatch(part) for part in parts) or {".", ".."} & set(parts):
+        raise _Wrong("a folder's path relative to WORKSPACE, as apps/web, or .")
+    return "/".join(parts)
+
+
+_FOLDER_NAME = re.compile(r"[^\x00-\x1f\x7f\\/]{1,255}")
+
+
 def _user(text: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]{0,9}|[A-Za-z_][A-Za-z0-9_.-]{0,31}", text) or text == "root":
         raise _Wrong("a user's name or number, other than root's")
@@ -172,7 +183,7 @@ TABLE: tuple[Setting, ...] = (
         "API_KEY", None, Secret, "bearer token: for the backend, and for this agent's own `POST` endpoints", secret=True
     ),
     Setting("API_KEY_FILE", None, _path, "a file that holds the token instead"),
-    Setting("WORKSPACE", "/workspace", _path, "the Next.js project's root, where files are written"),
+    Setting("WORKSPACE", "/workspace", _path, "the project's root, where files are written"),
     Setting(
         "STATE_DIR",
         "/var/lib/preview-agent",
@@ -183,10 +194,17 @@ TABLE: tuple[Setting, ...] = (
     Setting("DEV_PORT", "3001", _port, "the dev server, on `127.0.0.1` only"),
     Setting("AGENT_PORT", "9090", _port, "health, status, logs and metrics"),
     Setting(
+        "APP_DIR",
+        None,
+        _folder,
+        "the folder of the app to run, relative to `WORKSPACE`, where the workspace has several",
+    ),
+    Setting(
         "DEV_COMMAND",
-        DEV_COMMAND,
+        None,
         _command,
-        "what is supervised: one shell-quoted string, run without a shell in `WORKSPACE`; `{port}` is `DEV_PORT`",
+        "what is run instead of the app's own `dev` script: one shell-quoted string, run without a shell in "
+        "`WORKSPACE`; `{port}` is `DEV_PORT`",
     ),
     Setting(
         "DEV_USER",
@@ -236,7 +254,8 @@ def load(environ: Mapping[str, str], hostname: Callable[[], str] = socket.gethos
         port=got["PORT"],
         dev_port=got["DEV_PORT"],
         agent_port=got["AGENT_PORT"],
-        dev_command=tuple(word.replace("{port}", str(got["DEV_PORT"])) for word in got["DEV_COMMAND"]),
+        app_dir=got["APP_DIR"],
+        dev_command=_with_port(got["DEV_COMMAND"], got["DEV_PORT"]),
         dev_user=got["DEV_USER"],
         poll_interval=got["POLL_INTERVAL"],
         long_poll_wait=got["LONG_POLL_WAIT"],
@@ -245,6 +264,10 @@ def load(environ: Mapping[str, str], hostname: Callable[[], str] = socket.gethos
         machine=got["FLY_MACHINE_ID"] or hostname(),
         fly=_fly(got["FLY_APP_NAME"], got["FLY_MACHINE_ID"], got["FLY_API_SOCKET"]),
     )
+
+
+def _with_port(words: tuple[str, ...] | None, port: int) -> tuple[str, ...] | None:
+    return None if words is None else tuple(word.replace("{port}", str(port)) for word in words)
 
 
 def _fly(app: str | None, machine: str | None, path: Path) -> FlyMachine | None:

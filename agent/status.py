@@ -78,6 +78,10 @@ class DevServerFacts:
     is taken of it by everything there; `oom_kills`: how often the kernel has killed there for want of memory.
     `repairs`: the last ones, newest last; `repaired` counts all of them. `hung_routes`: the paths that kept it busy
     without an end; until files change, nobody gets them from it.
+
+    `framework`, `framework_version`, `command` and `app_dir` (empty: the root) say what is run, and `notes` what its
+    owner should know about how. `start_path`: where the app's first page is. `checks_host`: it answers only requests
+    for its own address, and `checks_origin` that it compares an Origin with that too.
     """
 
     state: DevServerState = "waiting"
@@ -100,6 +104,14 @@ class DevServerFacts:
     repairs: tuple[Repair, ...] = ()
     repaired: int = 0
     hung_routes: tuple[str, ...] = ()
+    framework: str | None = None
+    framework_version: str | None = None
+    command: str | None = None
+    app_dir: str = ""
+    notes: tuple[str, ...] = ()
+    start_path: str = "/"
+    checks_host: bool = False
+    checks_origin: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ const NUDGE_EVERY = 8; // seconds; a flush that comes begins within 5
 const ANSWER_WITHIN = 180; // seconds
 const FLUSH_WITHIN = 120; // seconds
 
-// As agent/config.py and agent/isolation/child_environment.py start it: other arguments or variables may mean another cache.
+// As the agent starts the template by its dev script: other arguments or variables may mean another cache.
 const PORT = 3001;
-const COMMAND = ["node_modules/next/dist/bin/next", "dev", "--turbopack", "-p", String(PORT), "-H", "127.0.0.1"];
+const COMMAND = ["node_modules/next/dist/bin/next", "dev", "-p", String(PORT), "-H", "127.0.0.1"];
 const { PATH, HOME } = process.env;
 const server = spawn("node", COMMAND, { env: { PATH, HOME, NEXT_TELEMETRY_DISABLED: "1" }, stdio: "inherit" });
 const ended = new Promise((resolve) => server.once("exit", (code, signal) => resolve(signal ?? code)));

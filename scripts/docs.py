@@ -30,7 +30,9 @@ def _default(row: config.Setting) -> str:
     if row.required:
         return "**required**"
     if row.name == "DEV_COMMAND":
-        return "Next's dev server"
+        return "the app's `dev` script"
+    if row.name == "APP_DIR":
+        return "found"
     return f"`{row.default}`" if row.default else "none"
 
 

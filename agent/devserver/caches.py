@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agent.devserver.treatment import Disk
@@ -21,19 +21,18 @@ from agent.errors import DiskError
 from agent.isolation.user import DevUser
 from agent.nofollow import remove
 
-PARENTS = (".next", "dev")
-CACHE = "cache"
-REMOVED = "cache.removed"
+CACHE = (".next", "dev", "cache")
+"""Below the app's folder, where the framework says nothing else."""
 HOME_CACHES = ((".npm", "_cacache"), (".cache",), (".bun", "install", "cache"))
 """After an installation of the template npm's held 163 MiB beside 388 MiB of packages, pnpm's 66 and bun's 19. pnpm's
 store is left out: its files are those in node_modules, by another name.
 """
 
 
-def is_warm(workspace: Path) -> bool:
+def is_warm(workspace: Path, place: tuple[str, ...] = CACHE) -> bool:
     """Whether the compiler would find a cache to start from."""
-    with suppress(OSError), _parent(workspace) as parent:
-        folder = os.open(CACHE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    with suppress(OSError), _inside(workspace, place[:-1]) as parent:
+        folder = os.open(place[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
             with os.scandir(folder) as entries:
                 return any(True for _ in entries)
@@ -42,18 +41,19 @@ def is_warm(workspace: Path) -> bool:
     return False
 
 
-def drop(workspace: Path) -> None:
+def drop(workspace: Path, place: tuple[str, ...] = CACHE) -> None:
     """Remove the compiler's cache. Raises DiskError. There must be no dev server that uses it."""
     try:
-        with _parent(workspace) as parent:
-            remove(REMOVED, parent)
+        with _inside(workspace, place[:-1]) as parent:
+            removed = f"{place[-1]}.removed"
+            remove(removed, parent)
             with suppress(FileNotFoundError):
-                os.rename(CACHE, REMOVED, src_dir_fd=parent, dst_dir_fd=parent)
-                remove(REMOVED, parent)
+                os.rename(place[-1], removed, src_dir_fd=parent, dst_dir_fd=parent)
+                remove(removed, parent)
     except FileNotFoundError:
         pass
     except OSError as error:
-        where = "/".join((*PARENTS, CACHE))
+        where = "/".join(place)
         raise DiskError(f"{workspace / where} could not be removed: {error.strerror}") from None
 
 
@@ -76,16 +76,12 @@ def drop_packages(user: DevUser) -> None:
 def fullest(workspace: Path) -> Disk | None:
     """The fuller one of the filesystems of the workspace and of its `.next`, which may have its own."""
     found = []
-    for path in (workspace, workspace / PARENTS[0]):
+    for path in (workspace, workspace / CACHE[0]):
         with suppress(OSError):
             space = os.statvfs(path)
             spent = space.f_files and not space.f_favail  # one without files left is as full as one without bytes
             found.append(Disk(0 if spent else space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize))
     return min(found, key=lambda disk: disk.free, default=None)
-
-
-def _parent(workspace: Path) -> AbstractContextManager[int]:
-    return _inside(workspace, PARENTS)
 
 
 @contextmanager

@@ -63,11 +63,34 @@ class Care:
     hung_routes: tuple[str, ...] = ()
 
 
-def facts(state: State, times: Times, compile_: Compile, sample: Sample, care: Care) -> DevServerFacts:
+@dataclass(frozen=True, slots=True)
+class App:
+    """What is run, and what it showed of itself. `stranded`: why nothing is found where the app is looked for."""
+
+    framework: str | None = None
+    version: str | None = None
+    command: str | None = None
+    folder: str = ""
+    notes: tuple[str, ...] = ()
+    start: str = "/"
+    checks_host: bool = False
+    checks_origin: bool = False
+    stranded: str | None = None
+
+
+def facts(
+    state: State,
+    times: Times,
+    compile_: Compile,
+    sample: Sample,
+    care: Care,
+    *,
+    app: App = App(),
+) -> DevServerFacts:
     pid = None if isinstance(state, Waiting | Launching | BackingOff | Failed | Stopped) else state.pid
     return DevServerFacts(
         state=_NAMES[type(state)],
-        reason=_reason(state),
+        reason=app.stranded if app.stranded and isinstance(state, Starting) else _reason(state),
         pid=pid,
         restarts=max(0, state.ledger.starts - 1),
         crashes=state.ledger.crashes,
@@ -86,12 +109,22 @@ def facts(state: State, times: Times, compile_: Compile, sample: Sample, care: C
         repairs=care.history.entries,
         repaired=care.history.total,
         hung_routes=care.hung_routes,
+        framework=app.framework,
+        framework_version=app.version,
+        command=app.command,
+        app_dir=app.folder,
+        notes=app.notes,
+        start_path=app.start,
+        checks_host=app.checks_host,
+        checks_origin=app.checks_origin,
     )
 
 
-def problems(state: State, care: Care, *, synced: bool, now: float = 0.0) -> tuple[Problem, ...]:
+def problems(
+    state: State, care: Care, *, synced: bool, now: float = 0.0, stranded: str | None = None
+) -> tuple[Problem, ...]:
     """What somebody has to mend. Before the first set is on disk nothing is: what is missing may be on its way."""
-    told = [_trouble(state, synced=synced)]
+    told = [_trouble(state, synced=synced), stranded if isinstance(state, Starting) else None]
     if not isinstance(state, Stopping | Stopped):
         if isinstance(state, Starting | Unresponsive) and state.spinning_since is not None:
             told.append(hung_route.now_busy(state.route, state.spinning_since, now))

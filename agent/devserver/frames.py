@@ -29,8 +29,10 @@ class Compile:
     errors: tuple[Problem, ...] = ()
 
 
-def read(frame: str, before: Compile, exists: Callable[[str], bool], workspace: str) -> Compile:
-    """The compile after `frame`. `exists` tells whether a path relative to `workspace` does."""
+def read(frame: str, before: Compile, exists: Callable[[str], bool], workspace: str, folder: str = "") -> Compile:
+    """The compile after `frame`. `exists` tells whether a path relative to `workspace` does. `folder`: the app's own
+    folder in the workspace.
+    """
     try:
         said = orjson.loads(frame)
     except orjson.JSONDecodeError:
@@ -42,13 +44,13 @@ def read(frame: str, before: Compile, exists: Callable[[str], bool], workspace: 
             return replace(before, compiling=True)
         case "built" | "sync":
             errors = said.get("errors")
-            found = [_problem(error, exists, workspace) for error in errors] if isinstance(errors, list) else []
+            found = [_problem(error, exists, workspace, folder) for error in errors] if isinstance(errors, list) else []
             return Compile(errors=tuple(dict.fromkeys(problem for problem in found if problem is not None)))
         case _:
             return before
 
 
-def _problem(error: Any, exists: Callable[[str], bool], workspace: str) -> Problem | None:
+def _problem(error: Any, exists: Callable[[str], bool], workspace: str, folder: str) -> Problem | None:
     message = error.get("message") if isinstance(error, dict) else error
     if not isinstance(message, str):
         return None
@@ -59,18 +61,19 @@ def _problem(error: Any, exists: Callable[[str], bool], workspace: str) -> Probl
     return Problem(
         source="compile",
         message=text[place.end() :].strip()[:MESSAGE_CHARACTERS],
-        file=_in_workspace(place["file"], exists, workspace),
+        file=_in_workspace(place["file"], exists, workspace, folder),
         line=int(place["line"]) if place["line"] else None,
         column=int(place["column"]) if place["column"] else None,
     )
 
 
-def _in_workspace(file: str, exists: Callable[[str], bool], workspace: str) -> str:
+def _in_workspace(file: str, exists: Callable[[str], bool], workspace: str, folder: str) -> str:
     """`file` relative to the workspace. Turbopack counts from its own root, which a lock file in a folder above the
     workspace moves up there: `apps/shop/app/page.tsx` is then `app/page.tsx` of the workspace `…/apps/shop`.
     """
-    if exists(file):
-        return file
+    for own in (f"{folder}/{file}", file) if folder else (file,):
+        if exists(own):
+            return own
     parts, above = file.split("/"), workspace.strip("/").split("/")
     for shared in range(min(len(parts) - 1, len(above)), 0, -1):
         below = "/".join(parts[shared:])

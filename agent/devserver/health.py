@@ -1,15 +1,15 @@
-"""Watches one process: whether it answers, what it compiles, what it costs. What is found is posted as events.
+"""Watches one process: whether it answers, and what it costs. What is found is posted as events.
 
 Invariant: one `Health` belongs to one process; nothing of it is kept for the next.
 
-What must not live here: what follows from an event (`lifecycle`), and which repair is due (`mender`).
+What must not live here: what it compiles and where its pages are (`app_watch`), what follows from an
+event (`lifecycle`), and which repair is due (`mender`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -17,8 +17,10 @@ from typing import Final
 import aiohttp
 
 from agent.clock import Clock
-from agent.devserver import frames, hmr, hung_route, probe
+from agent.devserver import hung_route, probe
+from agent.devserver.app_watch import AppWatch
 from agent.devserver.frames import Compile
+from agent.devserver.launch import Launch, Launcher
 from agent.devserver.pause import pause
 from agent.devserver.states import Answered, Event, Listening, Silent
 from agent.process.sample import Sample
@@ -40,21 +42,31 @@ class Health:
 
     def __init__(
         self,
+        launch: Launch,
+        launcher: Launcher,
         *,
-        port: int,
         workspace: Path,
-        exists: Callable[[str], bool],
+        port: int,
+        pid: int,
         clock: Clock,
         post: Callable[[Event], None],
         changed: Callable[[], None],
         traffic: Callable[[], Traffic],
     ) -> None:
         """`traffic`: what waits for the dev server's answer at this moment."""
-        self.compile = Compile()
+        self.app = AppWatch(
+            launch,
+            launcher,
+            workspace=workspace,
+            port=port,
+            pid=pid,
+            changed=changed,
+            framed=self._was_framed,
+            dropped=self._was_dropped,
+        )
         self.sample = Sample()
         self._port = port
-        self._workspace = workspace
-        self._exists = exists
+        self._pid = pid
         self._clock = clock
         self._post = post
         self._changed = changed
@@ -66,23 +78,25 @@ class Health:
         self._look_now = asyncio.Event()
         self._measure_now = asyncio.Event()
 
-    async def watch(self, pid: int, session: aiohttp.ClientSession, *, first_page: bool) -> None:
-        """Until cancelled. `first_page`: it is ready when it has shown `/`, and else as soon as it answers at all."""
+    @property
+    def compile(self) -> Compile:
+        return self.app.compile
+
+    async def watch(self, session: aiohttp.ClientSession, *, first_page: bool) -> None:
+        """Until cancelled. `first_page`: it is ready when it has shown that, and else as soon as it answers at all."""
         self._first_page = first_page
-        liveness = probe.Liveness(session, self._port)
+        liveness = probe.Liveness(session, self._port, self.app.launch.framework.liveness)
         async with asyncio.TaskGroup() as watches:
-            watches.create_task(self._measure(pid))
-            starting = watches.create_task(self._probe_starting(pid, session, liveness, watches))
-            await (probe.answered(session, self._port) if first_page else starting)
+            watches.create_task(self._measure(self._pid))
+            starting = watches.create_task(self._probe_starting(self._pid, session, liveness, watches))
+            await (self.app.open(session) if first_page else starting)
             starting.cancel()
             self._first_page = False
             self._alive_at = self._clock.monotonic()
             self._post(Answered())
             self._measure_now.set()
-            if not self._hears:
-                self._hears = True
-                watches.create_task(hmr.listen(session, self._port, self._read_frame, self._socket_dropped))
-            watches.create_task(self._probe(pid, liveness))
+            self._listen(session, watches)
+            watches.create_task(self._probe(self._pid, liveness))
 
     def look(self) -> None:
         """Probe at once: something changed that a server which hangs would not notice."""
@@ -98,9 +112,7 @@ class Health:
             alive = await liveness.alive()
             sample = await self._take(sampler, with_pss=False)
             if alive:
-                if not self._hears:
-                    self._hears = True
-                    watches.create_task(hmr.listen(session, self._port, self._read_frame, self._socket_dropped))
+                self._listen(session, watches)
                 if not self._first_page:
                     return
                 self._alive_at = self._clock.monotonic()
@@ -108,6 +120,11 @@ class Health:
             else:
                 self._post(self._silent(sample))
             await pause(STARTING_EVERY, self._look_now)
+
+    def _listen(self, session: aiohttp.ClientSession, watches: asyncio.TaskGroup) -> None:
+        if not self._hears:
+            self._hears = True
+            watches.create_task(self.app.listen(session))
 
     async def _probe(self, pid: int, liveness: probe.Liveness) -> None:
         sampler = Sampler(pid)
@@ -147,15 +164,11 @@ class Health:
     async def _take(self, sampler: Sampler, *, with_pss: bool) -> Sample:
         return await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=with_pss)
 
-    def _socket_dropped(self) -> None:
+    def _was_dropped(self) -> None:
         """It is restarting itself or dying. What it compiles is not known until the socket is there again."""
         self._look_now.set()
         self._compile_is_known = False
-        self.compile = replace(self.compile, compiling=False)
-        self._changed()
 
-    def _read_frame(self, frame: str) -> None:
+    def _was_framed(self) -> None:
         self._compile_is_known = True
         self._alive_at = self._clock.monotonic()
-        self.compile = frames.read(frame, self.compile, self._exists, str(self._workspace))
-        self._changed()

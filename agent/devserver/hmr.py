@@ -1,7 +1,7 @@
 """Listens on the dev server's own socket, the one that its pages use for hot reloading, as one more page would.
 
-What the frames mean is `frames`' matter. A socket that drops is worth telling too: the server is restarting itself or
-dying, and this is the first that anybody hears of it.
+Where the socket is, and what its frames mean, is the framework's matter (frameworks/). A socket that drops is worth
+telling too: the server is restarting itself or dying, and this is the first that anybody hears of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import aiohttp
 
-PATHS = ("/_next/hmr", "/_next/webpack-hmr")  # 16.4, and before
+from agent.devserver.frameworks.framework import Socket
+
 CONNECT_SECONDS = 3.0  # a path that Next does not know is not refused: the request just hangs
 HEARTBEAT_SECONDS = 80.0  # half of it is waited for an answer: a server that hangs is restarted before the socket drops
 PAUSE = 0.25
@@ -19,16 +20,25 @@ LONGEST_PAUSE = 60.0
 
 
 async def listen(
-    session: aiohttp.ClientSession, port: int, heard: Callable[[str], None], dropped: Callable[[], None]
+    session: aiohttp.ClientSession,
+    port: int,
+    socket: Socket,
+    *,
+    prefix: Callable[[], str],
+    heard: Callable[[str], None],
+    dropped: Callable[[], None],
 ) -> None:
-    """Hand every text frame to `heard`, and connect again whenever the socket drops; until cancelled."""
-    paths: tuple[str, ...] = PATHS
+    """Hand every text frame to `heard`, and connect again whenever the socket drops; until cancelled. `prefix`: what
+    stands before the socket's paths at this moment.
+    """
+    paths = socket.paths
     pause = PAUSE
     while True:
         for path in paths:
-            if await _listen_once(session, f"http://127.0.0.1:{port}{path}?id=preview-agent", heard):
+            url = f"http://127.0.0.1:{port}{prefix()}{path}?id=preview-agent"
+            if await _listen_once(session, url, heard):
                 dropped()
-                paths, pause = (path, *(other for other in PATHS if other != path)), PAUSE
+                paths, pause = (path, *(other for other in socket.paths if other != path)), PAUSE
                 break
         else:
             pause = min(pause * 2, LONGEST_PAUSE)

@@ -72,6 +72,8 @@ class Mender:
         changed: Callable[[], None],
     ) -> None:
         self._workspace = workspace
+        """The folder that the dev server runs in, once one does."""
+        self._cache: tuple[str, ...] = caches.CACHE
         self._port = port
         self._clock = clock
         self._user = user
@@ -99,6 +101,10 @@ class Mender:
     def care(self) -> Care:
         return Care(self._memory, self._disk, self._history, self._complaints)
 
+    def serves(self, folder: Path, cache: tuple[str, ...]) -> None:
+        """Where the next dev server runs, and where its compiler's cache is in that folder."""
+        self._workspace, self._cache = folder, cache or caches.CACHE
+
     def heard(self, line: str) -> str | None:
         """Return what the line says after which a starting server never answers; once for each process."""
         before = self._symptoms
@@ -124,7 +130,7 @@ class Mender:
     def free_space(self, why: str) -> bool:
         """Have the caches removed, for whoever could not write. False: there are none, or it was done just now."""
         plan = repair.asked_for_space(why)
-        if not caches.is_warm(self._workspace) or not self._history.allows(plan, self._clock.monotonic()):
+        if not caches.is_warm(self._workspace, self._cache) or not self._history.allows(plan, self._clock.monotonic()):
             return False
         self._begin(plan)
         self._ask(plan.why)
@@ -144,7 +150,7 @@ class Mender:
         self._symptoms, self._was_ready, self._complaints = Symptoms(), False, ()
         self._gave_up = False
         self._configuration = Configuration()
-        self._warm = await asyncio.to_thread(caches.is_warm, self._workspace)
+        self._warm = await asyncio.to_thread(caches.is_warm, self._workspace, self._cache)
         self._memory = await asyncio.to_thread(self._meter.read)
         self._killed_at = None
 
@@ -253,9 +259,9 @@ class Mender:
     def _do(self, cure: Cure) -> None:
         match cure:
             case Cure.DROP_CACHE:
-                caches.drop(self._workspace)
+                caches.drop(self._workspace, self._cache)
             case Cure.FREE_SPACE:
-                caches.drop(self._workspace)
+                caches.drop(self._workspace, self._cache)
                 if self._user is not None:
                     caches.drop_packages(self._user)
             case Cure.FREE_LOCK:

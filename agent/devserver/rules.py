@@ -1,19 +1,21 @@
-"""What files mean to the dev server: which must exist before a start, and which change asks for what. Pure.
+"""What a changed file means to the dev server. Pure.
 
 Next.js watches its own sources, styles, routes and configuration; what stands here is only what it does not heal by
 itself. Measured on 16.4: a changed next.config makes it restart itself, but a broken one ends the whole process, and
 mending the file does not bring it back; a changed .env file is read again, but the values of a deleted one stay.
 
-A rule is one more row of RULES, and what to do about it is one more row in lifecycle's table. Whether a change of the
+A rule is one more row of `rules`, and what to do about it is one more row in lifecycle's table. Whether a change of the
 packages' files asks for an installation is decided by what stands in them: packages.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.devserver.frameworks.framework import Framework
+from agent.devserver.frameworks.nextjs import NEXT
 from agent.package_files import concerns
 
 Meaning = Literal["sources", "packages", "config", "restart"]
@@ -24,7 +26,7 @@ died. restart: the running process holds values that only a new one forgets.
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which files of the workspace's root, what must have become of them, and what follows."""
+    """Which files of the app's folder, what must have become of them, and what follows."""
 
     files: Callable[[str], bool]
     when: Literal["deleted", "written or deleted"]
@@ -41,31 +43,47 @@ class Consequence:
     why: str = ""
 
 
-RULES = (
-    # The process keeps the values of a file that is gone. A changed or a new one it reads by itself.
-    Rule(
-        lambda name: name.startswith(".env"),
-        "deleted",
-        "restart",
-        "a .env file was deleted, and its values only go away with a restart",
+def rules(framework: Framework) -> tuple[Rule, ...]:
+    """The first that holds counts. What none names means "sources": no compile error is mended by a restart."""
+    return (*_ENV[framework.env], Rule(lambda name: name.startswith(framework.config or ("\0",)), *_CONFIG), _PACKAGES)
+
+
+_ENV: Mapping[str, tuple[Rule, ...]] = {
+    "all": (),
+    # Next keeps the values of a file that is gone. A changed or a new one it reads by itself.
+    "all but deleted": (
+        Rule(
+            lambda name: name.startswith(".env"),
+            "deleted",
+            "restart",
+            "a .env file was deleted, and its values only go away with a restart",
+        ),
     ),
-    # It restarts itself, unless the last version of the file ended it.
-    Rule(lambda name: name.startswith("next.config."), "written or deleted", "config"),
-    # It finds installed and removed packages by itself; another version of what it has loaded is seen to after an
-    # installation, by what was really replaced (packages.LOADED).
-    Rule(concerns, "written or deleted", "packages"),
-)
-"""The first that holds counts. What none names means "sources": above all, no compile error is mended by a restart."""
+    "none": (
+        Rule(
+            lambda name: name.startswith(".env"),
+            "written or deleted",
+            "restart",
+            "a .env file changed, and the app's server reads it only at its start",
+        ),
+    ),
+}
+# It restarts itself, unless the last version of the file ended it.
+_CONFIG: tuple[Literal["written or deleted"], Meaning] = ("written or deleted", "config")
+# It finds installed and removed packages by itself; another version of what it has loaded is seen to after an
+# installation, by what was really replaced (packages.LOADED).
+_PACKAGES = Rule(concerns, "written or deleted", "packages")
 
-NEXT_PROGRAM = "node_modules/next/dist/bin/next"
-ROUTE_FOLDERS = ("app", "pages", "src/app", "src/pages")
 
-
-def consequence(written: Iterable[str], deleted: Iterable[str]) -> Consequence:
-    """What one applied set asks for. Paths are relative to the workspace; the strongest meaning counts."""
-    gone = {path for path in deleted if "/" not in path}
-    touched = gone | {path for path in written if "/" not in path}
-    for rule in RULES:
+def consequence(
+    written: Iterable[str], deleted: Iterable[str], folder: str = "", framework: Framework = NEXT
+) -> Consequence:
+    """What one applied set asks for. Paths are relative to the workspace, `folder` is the app's in it; the strongest
+    meaning counts.
+    """
+    gone = set(_at_top(deleted, folder))
+    touched = gone | set(_at_top(written, folder))
+    for rule in rules(framework):
         if any(map(rule.files, gone if rule.when == "deleted" else touched)):
             return Consequence(rule.meaning, rule.why)
     return Consequence("sources")
@@ -79,11 +97,13 @@ class Routes:
     pages: str | None = None
 
 
-def routes(command: Iterable[str], exists: Callable[[str], bool]) -> Routes:
-    """The folders that a Next started now would take: the one at the root hides the one below `src`."""
-    if not _is_next(command):
+def routes(framework: Framework, folder: str, exists: Callable[[str], bool]) -> Routes:
+    """The folders in the app's `folder` that a Next started now would take: one at its root hides that in `src`."""
+    if framework.name != NEXT.name:
         return Routes()
-    return Routes(*(next(filter(exists, (name, f"src/{name}")), None) for name in ("app", "pages")))
+    below = f"{folder}/" if folder else ""
+    found = (next((at for at in (name, f"src/{name}") if exists(below + at)), None) for name in ("app", "pages"))
+    return Routes(*found)
 
 
 def moved(known: Routes, now: Routes) -> Consequence | None:
@@ -101,23 +121,9 @@ def moved(known: Routes, now: Routes) -> Consequence | None:
     )
 
 
-def missing(command: Iterable[str], workspace: str, exists: Callable[[str], bool]) -> str | None:
-    """What must still come before `command` can run, as one sentence; None: it may start.
-
-    Only Next's own program is judged; of another command nobody here knows what it needs.
-    """
-    if not _is_next(command):
-        return None
-    if not exists("package.json"):
-        return f"package.json is not in {workspace} yet"
-    if not exists(NEXT_PROGRAM):
-        return (
-            f"node_modules/next is not installed in {workspace}: package.json has to name next among its dependencies"
-        )
-    if not any(exists(folder) for folder in ROUTE_FOLDERS):
-        return f"none of the folders {', '.join(ROUTE_FOLDERS)} is in {workspace} yet"
-    return None
-
-
-def _is_next(command: Iterable[str]) -> bool:
-    return any(NEXT_PROGRAM in word for word in command)
+def _at_top(paths: Iterable[str], folder: str) -> Iterator[str]:
+    """The names of the files in the app's folder, and at the root those that say which packages are wanted."""
+    for path in paths:
+        above, _, name = path.rpartition("/")
+        if above == folder or (not above and concerns(name)):
+            yield name

@@ -12,7 +12,6 @@ What must not live here: a decision. Which state follows is lifecycle's, what a 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,9 +23,14 @@ import structlog
 
 from agent.clock import Clock
 from agent.devserver import lifecycle, rules
+from agent.devserver.app_command import why_ended
+from agent.devserver.app_watch import shown
 from agent.devserver.facts import Times, became_ready, facts, problems
+from agent.devserver.frames import Compile
 from agent.devserver.health import Health
+from agent.devserver.launch import Launch, Launcher
 from agent.devserver.mender import Glance, Mender
+from agent.devserver.publishing import Publisher
 from agent.devserver.repair import Verdict
 from agent.devserver.states import (
     Checked,
@@ -41,6 +45,7 @@ from agent.devserver.states import (
     Ready,
     RepairAsked,
     RestartAsked,
+    Serving,
     Spawned,
     State,
     StopAsked,
@@ -52,12 +57,11 @@ from agent.devserver.states import (
     first,
 )
 from agent.errors import AgentError, DiskError
-from agent.isolation import child_environment
-from agent.isolation.sandbox import confined, end_all
 from agent.isolation.user import DevUser
 from agent.process import orphans
-from agent.process.child import Child, Stream, describe, spawn
+from agent.process.child import Child, Stream, describe
 from agent.process.output import Allowance, LogTail
+from agent.process.sample import Sample
 from agent.status import Applied, DevServerFacts, Problem, Source, Traffic
 
 log = structlog.get_logger()
@@ -68,12 +72,13 @@ STOP_SECONDS = 3.0  # the states of a stop take 1.5 s at most; over this somethi
 
 
 class Supervisor:
-    """Keeps one command running. Only for the loop's own thread; `run` may be called once."""
+    """Keeps the app's dev server running. Only for the loop's own thread; `run` may be called once."""
 
     def __init__(
         self,
         *,
-        command: tuple[str, ...],
+        command: tuple[str, ...] | None = None,
+        app_dir: str | None = None,
         workspace: Path,
         state_dir: Path,
         port: int,
@@ -84,17 +89,23 @@ class Supervisor:
         user: DevUser | None = None,
         traffic: Callable[[], Traffic] = Traffic,
     ) -> None:
-        """`user`: who runs the command, where that is not the agent's own user. `traffic`: what waits for an answer."""
+        """`command` and `app_dir`: what is run and where, if that is not for the app to say. `user`: who runs it, where
+        that is not the agent's own user. `traffic`: the requests that wait for an answer.
+        """
         self.logs = LogTail()
         self._allowance = Allowance()
-        self._command = command
+        self._launcher = Launcher(
+            workspace=workspace, port=port, environ=environ, command=command, asked=app_dir, user=user
+        )
+        self._launch: Launch | None = None
+        """What runs, or ran last."""
+        self._health: Health | None = None
+        """Of the process that runs."""
         self._workspace = workspace
         self._state_dir = state_dir
         self._port = port
         self._clock = clock
-        self._publish = publish
-        self._publish_problems = problems
-        self._environ = environ
+        self._publisher = Publisher(publish, problems)
         self._user = user
         self._mender = Mender(
             workspace=workspace,
@@ -114,27 +125,32 @@ class Supervisor:
         self._times = Times()
         self._traffic = traffic
         self._hung_routes: tuple[str, ...] = ()
-        self._health = self._new_health()
+        self._routes = rules.Routes()
         self._synced = False
         self._expecting = False
-        self._routes = rules.Routes()
         self._held: str | None = None
         self._moved = asyncio.Event()
         self._running = False
         self._over = asyncio.Event()
-        self._published: tuple[object, ...] = ()
 
     def files_changed(self, applied: Applied) -> None:
         """A set is on disk, whole."""
         self._synced = True
         self._expecting = False
         self._hung_routes = ()
-        asked = rules.consequence(applied.written, applied.deleted)
+        launch = self._launch
+        place = (launch.folder, launch.framework) if launch else ()
+        asked = rules.consequence(applied.written, applied.deleted, *place)
         if asked.meaning != "restart" and self._child is not None:
             asked = rules.moved(self._routes, self._routes_now()) or asked
         self._mender.files_changed(asked.meaning)
         self._post(FilesChanged(asked.meaning, asked.why))
-        self._health.look()
+        if self._health is not None:
+            self._health.look()
+            self._health.app.files_changed()
+        why = None if launch is None else self._launcher.outdated(launch, (*applied.written, *applied.deleted))
+        if why is not None and isinstance(self._state, Serving):
+            self._post(RestartAsked(why))
 
     def expect_files(self) -> None:
         """Start nothing before the first set: until then the workspace is the template, and no app."""
@@ -249,8 +265,7 @@ class Supervisor:
         self._state, effects = lifecycle.step(before, event, now)
         self._moved.set()
         if isinstance(event, Exited):
-            self._child = None
-            self._health = self._new_health()
+            self._child = self._health = None
         if type(self._state) is not type(before):
             self._times = self._times.after(before, self._state, now=now, wall=self._clock.wall())
         if became_ready(before, self._state):
@@ -261,32 +276,24 @@ class Supervisor:
 
     def _tell(self) -> None:
         care = replace(self._mender.care, hung_routes=self._hung_routes)
+        compile_, app = self._compile, shown(self._launch, self._health.app if self._health else None)
         own = problems(
             self._state,
             care,
             synced=self._synced and self._held is None,
             now=self._clock.monotonic(),
+            stranded=app.stranded,
         )
-        now = facts(self._state, self._times, self._health.compile, self._health.sample, care)
-        told = (now, own, self._health.compile.errors)
-        if told == self._published:
-            return
-        before, self._published = self._published, told
-        last = before[0] if before else None
-        if not isinstance(last, DevServerFacts) or (last.state, last.reason) != (now.state, now.reason):
-            log.info("dev_server.state", state=now.state, reason=now.reason, pid=now.pid, crashes=now.crashes)
-        self._publish(now)
-        if before[1:2] != (own,):
-            self._publish_problems("dev_server", own)
-        if before[2:3] != (self._health.compile.errors,):
-            self._publish_problems("compile", self._health.compile.errors)
+        now = facts(self._state, self._times, compile_, self._sample, care, app=app)
+        self._publisher.tell(now, own, compile_.errors)
 
     def _do(self, effect: Effect, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
         match effect:
             case Effect.CHECK:
-                self._post(Checked(self._missing()))
+                look = self._look()
+                self._post(Checked(look if isinstance(look, str) else None))
             case Effect.LAUNCH:
-                self._launching = tasks.create_task(self._launch(session, tasks))
+                self._launching = tasks.create_task(self._start(session, tasks))
             case Effect.MEND:
                 self._mending = tasks.create_task(self._mender.mend())
             case Effect.ABANDON:
@@ -298,52 +305,54 @@ class Supervisor:
                 if self._child is not None:  # it may have gone by itself in the meantime
                     (self._child.terminate if effect is Effect.TERMINATE else self._child.kill)()
 
-    def _missing(self) -> str | None:
-        expected = "the app's files are on their way" if self._expecting else None
-        return self._held or expected or rules.missing(self._command, str(self._workspace), self._exists)
+    @property
+    def _compile(self) -> Compile:
+        return Compile() if self._health is None else self._health.compile
 
-    def _new_health(self) -> Health:
-        return Health(
-            port=self._port,
-            workspace=self._workspace,
-            exists=self._exists,
-            clock=self._clock,
-            post=self._post,
-            changed=self._tell,
-            traffic=self._traffic,
-        )
+    @property
+    def _sample(self) -> Sample:
+        return Sample() if self._health is None else self._health.sample
+
+    def _look(self) -> Launch | str:
+        expected = "the app's files are on their way" if self._expecting else None
+        return self._held or expected or self._launcher.look()
 
     def _routes_now(self) -> rules.Routes:
-        return rules.routes(self._command, self._exists)
+        if self._launch is None:
+            return rules.Routes()
+        return rules.routes(self._launch.framework, self._launch.folder, self._launcher.exists)
 
-    def _exists(self, path: str) -> bool:
-        return os.path.exists(self._workspace / path)  # noqa: PTH110 - Path.exists raises where a name is too long
-
-    async def _launch(self, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
-        missing = self._missing()
-        if missing is not None:
-            self._post(Checked(missing))
+    async def _start(self, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
+        launch = self._look()
+        if isinstance(launch, str):
+            self._post(Checked(launch))
             return
+        self._launch = launch
+        self._mender.serves(self._workspace / launch.folder, launch.framework.cache)
         run = secrets.token_hex(16)
         try:
             user = None if self._user is None else self._user.uid
             await self._mender.before_start(await orphans.clear(self._state_dir, self._port, user))
             orphans.write(self._state_dir, orphans.Record(run))
             self._routes = self._routes_now()
-            child = spawn(
-                confined(self._command, self._user),
-                workspace=self._workspace,
-                environ=child_environment.for_child(self._environ, run, self._user),
-                run=run,
-                hear=self._hear,
-                end_all=end_all(self._user),
-            )
+            child = self._launcher.spawn(launch, run, self._hear)
         except AgentError as error:
             self._post(LaunchFailed(str(error), self._clock.chance(), self._mender.did_not_start(error)))
             return
         self._child = child
+        self._health = Health(
+            launch,
+            self._launcher,
+            workspace=self._workspace,
+            port=self._port,
+            pid=child.pid,
+            clock=self._clock,
+            post=self._post,
+            changed=self._tell,
+            traffic=self._traffic,
+        )
         self._post(Spawned(child.pid))
-        self._attending = tasks.create_task(self._attend(child, session))
+        self._attending = tasks.create_task(self._attend(child, self._health, session))
         try:
             orphans.write(self._state_dir, orphans.record_of(run, child.pid))
         except DiskError as error:
@@ -353,16 +362,19 @@ class Supervisor:
         self.logs.add(line)
         if fatal := self._mender.heard(line):
             self._post(FatalSaid(fatal))
+        if self._health is not None:
+            self._health.app.heard(line)
         if line and self._allowance.take(self._clock.monotonic()):
             if left_out := self._allowance.left_out():
                 log.warning("dev_server.lines_left_out", count=left_out)
             log.info("dev_server.line", stream=stream, text=line)
 
-    async def _attend(self, child: Child, session: aiohttp.ClientSession) -> None:
+    async def _attend(self, child: Child, health: Health, session: aiohttp.ClientSession) -> None:
         """Everything that lasts as long as the process does."""
+        first_page = health.app.address.start not in self._hung_routes
         async with asyncio.TaskGroup() as watches:
             watching = (
-                watches.create_task(self._health.watch(child.pid, session, first_page="/" not in self._hung_routes)),
+                watches.create_task(health.watch(session, first_page=first_page)),
                 watches.create_task(self._mender.watch(child.pid, session, self._glance)),
             )
             status = await child.gone()
@@ -371,7 +383,8 @@ class Supervisor:
         # One that was killed had no time to say why: what it last said is about something else.
         words = child.last_words() if status > 0 else ""
         verdict = self._diagnose(status)
-        self._post(Exited(verdict.why, self._clock.chance(), words, verdict.outside, verdict.known))
+        why = why_ended(verdict.why, words, health.app.launch.command, self._port)
+        self._post(Exited(why, self._clock.chance(), words, verdict.outside, verdict.known))
 
     def _diagnose(self, status: int) -> Verdict:
         match self._state:
@@ -383,4 +396,4 @@ class Supervisor:
                 return self._mender.died(describe(status), unanswered=False)
 
     def _glance(self) -> Glance:
-        return Glance(isinstance(self._state, Ready), self._health.compile.compiling, self._health.sample)
+        return Glance(isinstance(self._state, Ready), self._compile.compiling, self._sample)

@@ -37,10 +37,10 @@ def asleep(body: bytes, policy: str, *, wall: float, close: bool) -> bytes:
     return _whole(200, b"text/html; charset=utf-8", body, wall=wall, close=close, bare=False, extra=extra)
 
 
-def elsewhere(path: str, *, wall: float, close: bool) -> bytes:
-    """303 to `path`, which is one of ours and plain ASCII."""
+def elsewhere(path: str, *, wall: float, close: bool, status: int = 303) -> bytes:
+    """A redirect to `path`, which is one of ours and plain ASCII."""
     return _whole(
-        303, b"text/plain", b"", wall=wall, close=close, bare=False, extra=((b"Location", path.encode()), *_FRAMED)
+        status, b"text/plain", b"", wall=wall, close=close, bare=False, extra=((b"Location", path.encode()), *_FRAMED)
     )
 
 

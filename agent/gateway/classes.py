@@ -39,7 +39,8 @@ _DRAWN = frozenset(
     }
 )
 _FILES = re.compile(
-    r"\.(?:avif|bmp|css|eot|gif|ico|jpe?g|m?js|map|mp3|mp4|ogg|otf|png|svg|ttf|txt|wasm|webm|webmanifest|webp|woff2?)$"
+    r"\.(?:astro|avif|bmp|css|eot|gif|ico|jpe?g|[cm]?[jt]sx?|less|map|mp3|mp4|ogg|otf|png|s[ac]ss|svelte|svg|ttf|txt|vue"
+    r"|wasm|webm|webmanifest|webp|woff2?)$|^/(?:@vite|@id|@fs|@react-refresh|node_modules)(?:/|$)"
 )
 _ROBOTS = re.compile(
     r"bot\b|crawl|spider|slurp|externalhit|linkexpanding|uripreview|whatsapp|uptime|pingdom|statuscake|monitor"
@@ -54,6 +55,8 @@ def classify(request: Request) -> Activity:
         return "dev_internal"
     if request.internal:
         return _of_next(request)
+    if _of_vite(request):
+        return "hmr"
     if _probe(request):
         return "probe"
     headers = request.headers
@@ -93,6 +96,13 @@ def _of_next(request: Request) -> Activity:
             return "app_request"
         case _:
             return "dev_internal"
+
+
+def _of_vite(request: Request) -> bool:
+    """Whether Vite's client asks on its own: for its socket, or whether the server is back."""
+    protocols = request.headers.get("sec-websocket-protocol", "") if request.upgrade else ""
+    own = protocols in {"vite-hmr", "vite-ping"}
+    return own or request.headers.get("accept") == "text/x-vite-ping"
 
 
 def _probe(request: Request) -> bool:

@@ -27,6 +27,7 @@ from agent.gateway.pages.view import view
 from agent.gateway.proxy import Broken, Exchange, forward, read_head
 from agent.gateway.routing import (
     Decision,
+    Elsewhere,
     FailedPage,
     Forward,
     Hold,
@@ -110,7 +111,7 @@ class Connection:
         request = _request(head)
         close = head.version == "1.0" or b"close" in tokens(head.fields, b"connection")
         plain = injection.asked(request, head)
-        way = Way(self._client.peer, internal=request.internal, upgrade=request.upgrade, plain=plain)
+        way = self._way(request, plain=plain)
         exchange = Exchange(self._client, head, way, self._front.dev_port, close)
         decision = decide(request, self._front.board.snapshot)
         activity = classify(request)
@@ -139,6 +140,17 @@ class Connection:
             await self._news(seen)
             decision = decide(request, self._front.board.snapshot)
         return await self._instead(decision, request, head, close=close, since=since)
+
+    def _way(self, request: Request, *, plain: bool = False) -> Way:
+        dev = self._front.board.snapshot.dev_server
+        return Way(
+            self._client.peer,
+            internal=request.internal,
+            upgrade=request.upgrade,
+            plain=plain,
+            host=b"localhost:%d" % self._front.dev_port if dev.checks_host else None,
+            origin=dev.checks_origin,
+        )
 
     async def _forward(self, request: Request, activity: Activity, exchange: Exchange) -> bool:
         front = self._front
@@ -175,6 +187,10 @@ class Connection:
                 return await self._page(request, head, close=close, since=since)
             case Unavailable(reason):
                 return await self._say(503, reason, head, close=close)
+            case Elsewhere(path):
+                close = close or head.body != NOTHING
+                data = answers.elsewhere(path, wall=self._front.clock.wall(), close=close, status=307)
+                return await self._write(data, close=close)
             case Own("shim"):
                 return await self._script(request, close=close or head.body != NOTHING)
             case Own("asleep"):
@@ -236,7 +252,7 @@ class Connection:
             front.logs,
             path=urlsplit(target).path,
             waited=lambda: front.waited(since),
-            warm=lambda: warm(front.upstream, target, host=host, peer=self._client.peer),
+            warm=lambda: warm(front.upstream, target, host=host, way=self._way(Request("GET", target))),
         )
 
     async def _bad_gateway(self, request: Request, head: RequestHead, error: Broken) -> bool:

@@ -1,8 +1,9 @@
 """What a proxy changes in a head, and nothing else: every other field passes in its order, case and number.
 
 Upstream the browser's Host stays (Next builds Server Action checks on it), the way it came is added, and Origin goes
-where Next's development server would refuse it for naming another host. Downstream the connection's own fields go, and
-a Location that names the dev server's port, which nobody outside can reach, becomes one that works.
+where Next's development server would refuse it for naming another host. A server that answers only requests for its own
+address (Vite's does) gets that as Host; what the browser said is then in X-Forwarded-Host. Downstream the connection's
+own fields go, and a Location that names the dev server's port, which nobody outside can reach, becomes one that works.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ _NAMES = re.compile(rb"[A-Za-z0-9.:_\[\]-]{1,255}")
 class Way:
     """How a request came in. `peer` is the address that connected; `internal` is true for paths of Next's own
     development server (routing.py says which); `upgrade` keeps what a WebSocket handshake is made of; `plain` asks for
-    an answer that is not compressed.
+    an answer that is not compressed. `host`: the Host that the dev server wants to see instead of the browser's;
+    `origin`: it compares the two, so that an Origin of this preview has to become one of that host.
     """
 
     peer: str
     internal: bool = False
     upgrade: bool = False
     plain: bool = False
+    host: bytes | None = None
+    origin: bool = False
 
 
 def to_upstream(head: RequestHead, way: Way) -> Fields:
@@ -46,6 +50,8 @@ def to_upstream(head: RequestHead, way: Way) -> Fields:
             continue
         if way.plain and name == b"accept-encoding":
             continue
+        if way.host is not None and name in {b"host", b"origin"}:
+            field = (field[0], _for_own_host(name, field[1], head.fields, way))  # noqa: PLW2901 - the one to be sent
         fields.append(field)
     if way.plain:
         fields.append((b"Accept-Encoding", b"identity"))
@@ -65,6 +71,15 @@ def to_upstream(head: RequestHead, way: Way) -> Fields:
         if value and name.lower() not in present:
             fields.append((name, value))
     return tuple(fields)
+
+
+def _for_own_host(name: bytes, value: bytes, fields: Fields, way: Way) -> bytes:
+    """Host, or Origin, as a server takes it that knows only its own address. An Origin of another site stays."""
+    own = way.host or b""
+    if name == b"host":
+        return own
+    rewritten = (way.origin or way.upgrade) and value.lower() == public_origin(fields).lower()
+    return b"http://" + own if rewritten else value
 
 
 def to_client(answer: ResponseHead, request: RequestHead, *, dev_port: int, close: bool) -> Fields:

@@ -1,6 +1,6 @@
 """One request and what is known of the dev server → what is done about it. Pure.
 
-What Next's development server offers to a developer at the same machine is not offered to whoever has the preview's
+What a development server offers to a developer at the same machine is not offered to whoever has the preview's
 address: restarting it, opening an editor, attaching a debugger, asking its MCP server, reading source maps of server
 code. Its overlay's own needs pass. The rule reads the path in every way a server might read it (decoded, with dots
 resolved, in lower case, behind any prefix) and lets through only what is allowed in all of them.
@@ -100,13 +100,20 @@ class Blocked:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A redirect to the path of the app's first page, where the app has nothing at `/`."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Own:
     """One of the gateway's own endpoints."""
 
     endpoint: Endpoint
 
 
-Decision = Forward | Hold | WaitPage | FailedPage | HungPage | Unavailable | Blocked | Own
+Decision = Forward | Hold | WaitPage | FailedPage | HungPage | Unavailable | Blocked | Elsewhere | Own
 
 # What the error overlay in the browser asks for. The rest of `__nextjs…` acts on the machine or shows server code.
 _OVERLAY = frozenset(
@@ -119,6 +126,11 @@ _OVERLAY = frozenset(
     }
 )
 _NEVER = frozenset({("_next", "mcp"), ("_next", "development", "request-insights")})
+# What other dev servers offer that acts on the machine: opening an editor, building anew, a terminal.
+_ACTING = frozenset(
+    {"__open-in-editor", "__open-stack-frame-in-editor", "__nuxt_devtools__", "__vite_devtools__", "__devtools__"}
+)
+_ACTING_BELOW = frozenset({("webpack-dev-server", "invalidate"), ("webpack-dev-server", "open-editor")})
 _HOPELESS = frozenset({"unauthorized", "no_such_app"})
 
 
@@ -135,6 +147,9 @@ def decide(request: Request, now: Snapshot) -> Decision:
             HungPage() if request.navigation else Unavailable(f"{request.path} never finishes: it waits for a change")
         )
     if now.dev_server.state in {"ready", "unresponsive"} and not now.stopping:
+        start = now.dev_server.start_path
+        if start != "/" and request.path == "/" and request.navigation and request.method != "POST":
+            return Elsewhere(start)
         return Forward()
     if request.navigation:
         return WaitPage()
@@ -191,7 +206,9 @@ def _own(request: Request, now: Snapshot) -> Decision:
 
 def _off_limits(method: str, names: tuple[str, ...]) -> bool:
     for at, name in enumerate(names):
-        if name.startswith("__nextjs") and name not in _OVERLAY:
+        if (name.startswith("__nextjs") and name not in _OVERLAY) or name in _ACTING:
+            return True
+        if names[at : at + 2] in _ACTING_BELOW:
             return True
         if name != "_next":
             continue

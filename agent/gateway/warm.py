@@ -18,7 +18,7 @@ from agent.gateway.upstream import Upstream
 WARM_SECONDS = 30.0
 
 
-async def warm(upstream: Upstream, target: str, *, host: str, peer: str) -> None:
+async def warm(upstream: Upstream, target: str, *, host: str, way: Way) -> None:
     """Ask for `target` once, as a browser without cookies would; whatever comes of it is for the browser to see."""
     request = Request("GET", target, {"sec-fetch-mode": "navigate"})
     if request.path in {"", "/"} or blocked(request) or not request.navigation:
@@ -26,7 +26,7 @@ async def warm(upstream: Upstream, target: str, *, host: str, peer: str) -> None
     with suppress(AgentError, TimeoutError):
         # Both come from the browser: they pass the same reading that its own requests do.
         head = parse_request(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html".encode("latin-1", "replace"))
-        fields = to_upstream(head, Way(peer))
+        fields = to_upstream(head, way)
         async with asyncio.timeout(WARM_SECONDS), upstream.link(used=False) as link:
             link.wire.write(write_request(head.method, head.target, head.version, fields))
             await read_head(link.wire)

@@ -38,6 +38,8 @@ KILL_SECONDS = 0.5
 SWEEPS = 50
 SWEEP_SECONDS = 0.01
 SWEEPS_BEFORE_ALL = 3
+LINGERS = 40
+LINGER_SECONDS = 0.02
 
 
 class SpawnFailed(AgentError):
@@ -55,7 +57,11 @@ class Child:
         run: str,
         outputs: tuple[_Output, ...],
         end_all: tuple[str, ...] | None,
+        *,
+        group: bool = False,
     ) -> None:
+        self._group = group
+        self._lingers = False
         self.pid = process.pid
         self.run = run
         self._process = process
@@ -67,13 +73,20 @@ class Child:
         self._loop.add_reader(self._pidfd, self._on_death)
 
     def terminate(self) -> None:
-        """Ask the leader to end; Next's passes it on."""
-        if self._pidfd is not None:
+        """Ask the leader to end; Next's passes it on. A shell does not: its whole group is asked, and given time to
+        end when the shell is gone, which is at once.
+        """
+        if self._group and self._process.returncode is None:
+            self._lingers = True
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGTERM)
+        elif self._pidfd is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
 
     def kill(self) -> None:
         """End the leader and its whole group, unasked."""
+        self._lingers = False
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -83,6 +96,10 @@ class Child:
         SIGKILL.
         """
         await self._ended.wait()
+        for _ in range(LINGERS):
+            if not self._lingers or not any(map(census.is_living, census.of_session(self.pid))):
+                break
+            await asyncio.sleep(LINGER_SECONDS)
         self.kill()
         for turn in range(SWEEPS):
             if not self._sweep(turn):
@@ -195,10 +212,12 @@ def spawn(
     run: str,
     hear: Hear,
     end_all: tuple[str, ...] | None = None,
+    group: bool = False,
 ) -> Child:
     """Start `command` in a session of its own. Raises SpawnFailed.
 
-    `end_all` is the last resort: a command that ends whatever runs as the user that `command` runs as.
+    `group`: the command is a shell, and what it starts is asked to end with it. `end_all` is the last resort: a command
+    that ends whatever runs as the user that `command` runs as.
     """
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -221,7 +240,8 @@ def spawn(
     finally:
         os.close(out_write)
         os.close(err_write)
-    return Child(process, run, (_Output("stdout", out_read, hear), _Output("stderr", err_read, hear)), end_all)
+    outputs = (_Output("stdout", out_read, hear), _Output("stderr", err_read, hear))
+    return Child(process, run, outputs, end_all, group=group)
 
 
 def describe(status: int) -> str:

@@ -59,6 +59,17 @@ def holder(port: int) -> psutil.Process | None:
     return None
 
 
+def listening(session: int) -> frozenset[int]:
+    """The TCP ports that the processes of a session listen on, as far as this user may see them."""
+    ports = set()
+    with suppress(psutil.Error):
+        members = {process.pid for process in of_session(session)}
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.pid in members and connection.status == psutil.CONN_LISTEN and connection.laddr:
+                ports.add(connection.laddr.port)
+    return frozenset(ports)
+
+
 def _others() -> Iterator[psutil.Process]:
     for pid in psutil.pids():
         if pid != os.getpid():

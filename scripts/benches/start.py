@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import shutil
 import signal
 import threading
@@ -17,7 +16,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from agent.config import DEV_COMMAND
 from agent.isolation.child_environment import for_child
 from scripts.benches import app
 from scripts.benches.place import Bench
@@ -98,7 +96,7 @@ async def _next(place: Path, port: int) -> AsyncIterator[None]:
     """The agent's own command with the agent's own environment for it, and no agent."""
     with place.with_suffix(".log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *shlex.split(DEV_COMMAND.replace("{port}", str(port))),
+            *("node", "node_modules/next/dist/bin/next", "dev", "-p", str(port), "-H", "127.0.0.1"),
             cwd=place,
             env=for_child(os.environ, "bench"),
             stdin=asyncio.subprocess.DEVNULL,

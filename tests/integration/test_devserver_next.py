@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from agent.clock import Clock
-from agent.config import DEV_COMMAND
 from agent.devserver.supervisor import Supervisor
 from agent.process.find import is_free
 from tests.peers.dev_server import Board, applied, living
@@ -61,7 +60,6 @@ async def project(
     monkeypatch.setattr("tests.peers.dev_server.WAIT_SECONDS", 60.0)
     folder, port, board = workspace(), free_port(), Board()
     supervisor = Supervisor(
-        command=tuple(DEV_COMMAND.replace("{port}", str(port)).split()),
         workspace=folder,
         state_dir=tmp_path / "state",
         port=port,

@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from agent.clock import Clock
-from agent.config import DEV_COMMAND
 from agent.devserver.memory import MIB
 from agent.devserver.supervisor import Supervisor
 from agent.process.find import is_free
@@ -51,7 +50,7 @@ def run(folder: Path, free_port: Callable[[], int], tmp_path: Path, monkeypatch:
     @asynccontextmanager
     async def start(group: ControlGroup | None = None, **environ: str) -> AsyncIterator[tuple[Board, Supervisor]]:
         port, board = free_port(), Board()
-        command = tuple(DEV_COMMAND.replace("{port}", str(port)).split())
+        command = ("node", "node_modules/next/dist/bin/next", "dev", "-p", str(port), "-H", "127.0.0.1")
         told = ("/usr/bin/env", *(f"{name}={value}" for name, value in environ.items()), *command)
         supervisor = Supervisor(
             command=group.command(*told) if group else told,

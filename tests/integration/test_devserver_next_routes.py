@@ -13,7 +13,6 @@ import aiohttp
 import pytest
 
 from agent.clock import Clock
-from agent.config import DEV_COMMAND
 from agent.devserver.supervisor import Supervisor
 from agent.process.find import is_free
 from tests.peers.dev_server import Board, applied, living
@@ -21,6 +20,7 @@ from tests.peers.dev_server import Board, applied, living
 pytestmark = [pytest.mark.next, pytest.mark.timeout(240)]
 
 SEEN_SECONDS = 60.0
+NEXT = "node_modules/next/dist/bin/next"
 LAYOUT = "export default function L({ children }) {\n  return <html><body>{children}</body></html>;\n}\n"
 
 
@@ -97,7 +97,7 @@ def run(
         folder, port, board = workspace(), free_port(), Board()
         shutil.rmtree(folder / "app", ignore_errors=True)
         supervisor = Supervisor(
-            command=tuple(DEV_COMMAND.replace("--turbopack", bundler).replace("{port}", str(port)).split()),
+            command=("node", NEXT, "dev", bundler, "-p", str(port), "-H", "127.0.0.1"),
             workspace=folder,
             state_dir=tmp_path / "state",
             port=port,

@@ -10,7 +10,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from agent.devserver import hmr, probe
+from agent.devserver import frames, hmr, probe
+from agent.devserver.frameworks.framework import Socket
+from agent.devserver.frameworks.nextjs import NEXT
+
+SOCKET = Socket(("/_next/hmr", "/_next/webpack-hmr"), frames.read)
 
 
 class Server:
@@ -74,7 +78,7 @@ async def test_next_is_alive_while_it_answers_its_path(free_port: Callable[[], i
     port = free_port()
     server = Server("next")
     async with serving(server, port) as session:
-        liveness = probe.Liveness(session, port)
+        liveness = probe.Liveness(session, port, NEXT.liveness)
         assert await liveness.alive()
 
         server.mode = "hung"
@@ -85,16 +89,16 @@ async def test_a_server_of_another_kind_is_alive_while_its_port_is_open(free_por
     port = free_port()
     server = Server("other")
     async with serving(server, port) as session:
-        liveness = probe.Liveness(session, port)
+        liveness = probe.Liveness(session, port, NEXT.liveness)
         assert await liveness.alive()
 
         server.mode = "hung"
         assert await liveness.alive()
     async with aiohttp.ClientSession() as session:
-        assert not await probe.Liveness(session, port).alive()
+        assert not await probe.Liveness(session, port, NEXT.liveness).alive()
 
 
-@pytest.mark.parametrize("path", hmr.PATHS)
+@pytest.mark.parametrize("path", SOCKET.paths)
 async def test_the_socket_is_found_under_either_path_and_found_again(free_port: Callable[[], int], path: str) -> None:
     port = free_port()
     server = Server(path)
@@ -107,10 +111,12 @@ async def test_the_socket_is_found_under_either_path_and_found_again(free_port: 
             twice.set()
 
     async with serving(server, port) as session, asyncio.TaskGroup() as tasks:
-        listening = tasks.create_task(hmr.listen(session, port, heard.append, dropped))
+        listening = tasks.create_task(
+            hmr.listen(session, port, SOCKET, prefix=lambda: "", heard=heard.append, dropped=dropped)
+        )
         await twice.wait()
         listening.cancel()
 
     assert heard == ["hello", "dropped", "hello", "dropped"]
-    found = hmr.PATHS[: hmr.PATHS.index(path) + 1]
+    found = SOCKET.paths[: SOCKET.paths.index(path) + 1]
     assert server.asked == [*found, path], "the path that worked is asked first"

@@ -350,7 +350,7 @@ async def test_next_waits_for_its_files_and_complains_once_the_sync_has_not_brou
         await it.board.until(lambda: it.board.told["dev_server"])
         assert it.board.now.state == "waiting"
 
-        (workspace / "package.json").touch()
+        (workspace / "package.json").write_text("{}")
         (workspace / "app").mkdir()
         it.supervisor.files_changed(applied("package.json"))
         await it.board.until(lambda: "has to name next among its dependencies" in it.board.now.reason)

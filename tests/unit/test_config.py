@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from agent import config
-from agent.config import DEV_COMMAND, TABLE, FlyMachine, Secret, Settings, load
+from agent.config import TABLE, FlyMachine, Secret, Settings, load
 from agent.errors import ConfigError
 
 LEAST = {"APP_ID": "shop", "API_URL": "https://backend.example"}
@@ -31,7 +31,8 @@ def test_the_app_and_the_backend_are_all_that_must_be_said() -> None:
         port=3000,
         dev_port=3001,
         agent_port=9090,
-        dev_command=tuple(DEV_COMMAND.replace("{port}", "3001").split()),
+        app_dir=None,
+        dev_command=None,
         dev_user="preview",
         poll_interval=3.0,
         long_poll_wait=25.0,
@@ -80,6 +81,11 @@ def test_every_wrong_variable_is_named_in_one_message_with_what_it_got_and_takes
         ("LONG_POLL_WAIT", "infs"),
         ("LONG_POLL_WAIT", "1e3s"),
         ("DEV_COMMAND", "node 'next"),
+        ("APP_DIR", "/apps/web"),
+        ("APP_DIR", "../web"),
+        ("APP_DIR", "apps//web"),
+        ("APP_DIR", "apps\\web"),
+        ("APP_DIR", "apps/./web"),
         ("STATE_DIR", "relative"),
         ("STATE_DIR", "/state\0"),
         ("FLY_API_SOCKET", ".fly/api"),
@@ -108,6 +114,11 @@ def test_a_trailing_slash_of_the_backends_address_is_dropped_and_its_path_kept()
 def test_the_dev_command_is_split_as_a_shell_would_and_gets_the_port_everywhere() -> None:
     settings = load({**LEAST, "DEV_PORT": "4001", "DEV_COMMAND": "env 'A=b c' serve --port={port} {port}"})
     assert settings.dev_command == ("env", "A=b c", "serve", "--port=4001", "4001")
+
+
+@pytest.mark.parametrize(("text", "folder"), [("apps/web", "apps/web"), ("./apps/web/", "apps/web"), (".", ".")])
+def test_the_apps_folder_is_a_path_inside_the_set(text: str, folder: str) -> None:
+    assert load({**LEAST, "APP_DIR": text}).app_dir == folder
 
 
 def test_two_ports_that_are_the_same_are_refused() -> None:

@@ -146,10 +146,11 @@
 
   addEventListener("beforeunload", (event) => asleep && event.stopImmediatePropagation(), true);
 
-  // Next's hot reloading learns from its socket's end that it has to dial again, every second. Of a machine that went to
+  // Hot reloading, Next's as well as Vite's, learns from its socket's end that it has to dial again, every second. Of a machine that went to
   // sleep it must not learn that. And it must not dial again while nobody sees the page: the socket may have been lost
   // together with the machine, by a laptop that was shut, and dialling would wake it.
   const HOT = /\/_next\/(webpack-)?hmr(\?|$)/;
+  const isHot = (url, protocols) => HOT.test(String(url)) || /^vite-(hmr|ping)$/.test(String(protocols));
   const postponed = new Set();
   let hydrating = true; // a page needs its first one to become alive
 
@@ -158,6 +159,7 @@
       postponed.delete(socket);
       const end = new CloseEvent("close", { code: 1006 });
       socket.readyState = NativeSocket.CLOSED;
+      socket.dispatchEvent(new Event("error")); // Vite's client waits for this one, Next's for the other
       socket.dispatchEvent(end);
       if (socket.onclose) socket.onclose(end);
     }
@@ -168,7 +170,7 @@
   window.WebSocket = new Proxy(NativeSocket, {
     construct(target, given, maker) {
       if (asleep) return deaf(new EventTarget());
-      if (!HOT.test(String(given[0]))) return Reflect.construct(target, given, maker);
+      if (!isHot(given[0], given[1])) return Reflect.construct(target, given, maker);
       if (!hydrating && document.hidden) {
         const socket = deaf(new EventTarget());
         postponed.add(socket);

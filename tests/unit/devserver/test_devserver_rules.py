@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from agent.config import DEV_COMMAND
-from agent.devserver.rules import NEXT_PROGRAM, Meaning, Routes, consequence, missing, moved, routes
+from agent.devserver.frameworks.astro import ASTRO
+from agent.devserver.frameworks.custom import OWN_SERVER
+from agent.devserver.frameworks.framework import Framework
+from agent.devserver.frameworks.nextjs import NEXT
+from agent.devserver.frameworks.vite import VITE
+from agent.devserver.rules import Meaning, Routes, consequence, moved, routes
 from agent.isolation.child_environment import RUN_MARK, for_child
-
-NEXT = tuple(DEV_COMMAND.split())
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,9 @@ def test_a_set_asks_for_what_next_does_not_heal_itself(
     ],
 )
 def test_a_folder_at_the_root_hides_the_one_below_src(there: set[str], expected: Routes) -> None:
-    assert routes(NEXT, there.__contains__) == expected
-    assert routes(("vite",), there.__contains__) == Routes()
+    assert routes(NEXT, "", there.__contains__) == expected
+    assert routes(NEXT, "apps/web", {f"apps/web/{path}" for path in there}.__contains__) == expected
+    assert routes(VITE, "", there.__contains__) == Routes()
 
 
 @pytest.mark.parametrize(
@@ -81,32 +84,37 @@ def test_a_folder_of_routes_that_next_never_looked_for_needs_a_restart(
         assert asked.why.startswith("the routes are in ")
 
 
-@pytest.mark.parametrize("folder", ["app", "pages", "src/app", "src/pages"])
-def test_next_may_start_once_its_package_its_program_and_a_route_folder_are_there(folder: str) -> None:
-    there = {"package.json", NEXT_PROGRAM, folder}
-
-    assert missing(NEXT, "/w", there.__contains__) is None
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("apps/web/next.config.ts", "config"),
+        ("next.config.ts", "sources"),
+        ("apps/web/.env", "restart"),
+        (".env", "sources"),
+        ("apps/web/package.json", "packages"),
+        ("package.json", "packages"),
+        ("pnpm-lock.yaml", "packages"),
+    ],
+)
+def test_the_files_that_count_are_those_of_the_apps_own_folder(path: str, expected: Meaning) -> None:
+    assert consequence((), (path,), "apps/web").meaning == expected
 
 
 @pytest.mark.parametrize(
-    ("gone", "words"),
+    ("framework", "written", "deleted", "expected"),
     [
-        ("package.json", "package.json is not in /w yet"),
-        (
-            NEXT_PROGRAM,
-            "node_modules/next is not installed in /w: package.json has to name next among its dependencies",
-        ),
-        ("app", "none of the folders app, pages, src/app, src/pages is in /w yet"),
+        (VITE, ("vite.config.ts",), (), "config"),
+        (VITE, ("next.config.ts",), (), "sources"),
+        (VITE, (), (".env",), "sources"),  # it restarts itself
+        (ASTRO, ("astro.config.mjs",), (), "config"),
+        (OWN_SERVER, (".env",), (), "restart"),
+        (OWN_SERVER, ("server.mjs",), (), "sources"),
     ],
 )
-def test_what_is_missing_is_named_with_what_to_do(gone: str, words: str) -> None:
-    there = {"package.json", NEXT_PROGRAM, "app"} - {gone}
-
-    assert missing(NEXT, "/w", there.__contains__) == words
-
-
-def test_another_command_is_started_at_once() -> None:
-    assert missing(("vite", "--port", "3001"), "/w", lambda _: False) is None
+def test_what_a_file_means_depends_on_the_framework(
+    framework: Framework, written: tuple[str, ...], deleted: tuple[str, ...], expected: Meaning
+) -> None:
+    assert consequence(written, deleted, "", framework).meaning == expected
 
 
 def test_the_child_gets_what_is_on_the_list_and_nothing_else() -> None:

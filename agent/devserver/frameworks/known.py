@@ -1,0 +1,62 @@
+"""All frameworks that are known, and which of them an app is made with. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from agent.devserver.frameworks.astro import ASTRO
+from agent.devserver.frameworks.custom import KNOWN_TOOL
+from agent.devserver.frameworks.framework import Framework, Tool
+from agent.devserver.frameworks.nextjs import NEXT, of_version
+from agent.devserver.frameworks.vite import SVELTE_KIT, VITE
+
+ALL: Final = (NEXT, ASTRO, SVELTE_KIT, KNOWN_TOOL, VITE)
+"""The first that an app's packages name counts: what is built upon Vite often names Vite too."""
+
+_DEFAULTS: Final[Mapping[str, str]] = {
+    "@angular/cli": "ng",
+    "@vue/cli-service": "vue-cli-service",
+    "@docusaurus/core": "docusaurus",
+}
+
+_OTHER_VERBS: Final = frozenset(
+    {
+        *("analyze", "build", "bundle", "create", "export", "info", "init", "inspect", "internal", "lint", "optimize"),
+        *("preview", "start", "telemetry", "test", "typegen", "upgrade", "watch", "help", "--help", "--version"),
+        *("-h", "-v"),
+    }
+)
+
+
+def by_packages(names: Collection[str]) -> Framework | None:
+    """The framework that an app with these dependencies is made with."""
+    return next((framework for framework in ALL if not set(framework.packages).isdisjoint(names)), None)
+
+
+def by_program(program: str, verb: str | None) -> tuple[Framework, Tool] | None:
+    """The framework and the tool that `program verb …` serves with; None where it does not serve, or is not known."""
+    for framework in ALL:
+        for tool in framework.tools:
+            if tool.program == program and (verb in tool.verbs or (tool.bare and _is_no_verb(verb))):
+                return framework, tool
+    return None
+
+
+def default_tool(framework: Framework, names: Collection[str]) -> Tool | None:
+    """What serves an app that has no script for it."""
+    if framework is not KNOWN_TOOL:
+        return framework.tools[0] if framework.tools else None
+    package = next((name for name in framework.packages if name in names), "")
+    program = _DEFAULTS.get(package, package)
+    return next((tool for tool in framework.tools if tool.program == program), None)
+
+
+def precise(framework: Framework, version: str | None) -> Framework:
+    """`framework` as it is in the installed version."""
+    return of_version(version) if framework is NEXT else framework
+
+
+def _is_no_verb(word: str | None) -> bool:
+    """Whether what follows the program is a flag or a path, and no subcommand that does something else."""
+    return word is None or word not in _OTHER_VERBS

@@ -1,0 +1,289 @@
+"""What is on disk → the command that is run, with its folder and environment; and the process itself.
+
+Reads what decides: the manifests of the set, and which programs are installed. The files are the app's code's to write
+while it is root that reads them, so that each is read without following a link, as far as a limit.
+
+What must not live here: which command follows from a manifest (app_command.py, app_dir.py), and when it is started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from agent.devserver import app_command, app_dir
+from agent.devserver.app_command import AppCommand
+from agent.devserver.app_dir import Member
+from agent.devserver.frameworks import known
+from agent.devserver.frameworks.framework import Framework
+from agent.isolation import child_environment
+from agent.isolation.sandbox import confined, end_all
+from agent.isolation.user import DevUser
+from agent.package_files import LOCKS
+from agent.process.child import Child, Hear, spawn
+
+READ_BYTES: Final = 1024 * 1024
+FOLDERS_MOST: Final = 2000
+DEPTH_MOST: Final = 5
+MEMBERS_MOST: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """`folder`: the app's folder in the workspace, empty for the root. `version`: of the framework. `notes`: what the
+    app's owner is told about how it is run.
+    """
+
+    command: AppCommand
+    framework: Framework
+    folder: str = ""
+    version: str | None = None
+    words: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    bins: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for two launches that run the same."""
+        return self.folder, self.words, sorted(self.command.variables.items())
+
+
+class Launcher:
+    """`command` and `asked`: DEV_COMMAND and APP_DIR, where they are set."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Path,
+        port: int,
+        environ: Mapping[str, str],
+        command: tuple[str, ...] | None,
+        asked: str | None,
+        user: DevUser | None,
+    ) -> None:
+        self._workspace = workspace
+        self._port = port
+        self._environ = environ
+        self._command = command
+        self._asked = asked
+        self._user = user
+
+    def look(self) -> Launch | str:
+        """What would be run now, or one sentence that says what must come before."""
+        if self._command is not None:
+            return self._of_setting(self._command)
+        try:
+            manifest = self._manifest("")
+        except ValueError as error:
+            return str(error)
+        if manifest is None:
+            return app_command.foreign(self.exists) or "there is no package.json yet"
+        app = app_dir.choose(app_dir.member("", manifest), tuple(self._members(manifest)), self._asked)
+        if isinstance(app, str):
+            return app
+        command = app_command.of_app(app, self._port)
+        if isinstance(command, str):
+            return command if not app.folder else f"{command} (in {app.folder})"
+        gone = app_command.missing(
+            command, app.folder, self.exists, lambda program: self._installed(program, app, command)
+        )
+        return gone or self._launch(app, command, self._notes(app, command))
+
+    def outdated(self, launch: Launch, paths: Iterable[str]) -> str | None:
+        """Why what runs is not what the app says since `paths` changed."""
+        changed = set(paths)
+        entry = launch.command.entry
+        if entry is not None and _below(launch.folder, entry) in changed:
+            return f"{entry} changed"
+        if self._command is None and any(path.rpartition("/")[2] in _DECIDING for path in changed):
+            now = self.look()
+            if not isinstance(now, str) and now.identity != launch.identity:
+                return f"the app is run with another command now: {now.command.shown}"
+        return None
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(self._workspace / path)  # noqa: PTH110 - Path.exists raises where a name is too long
+
+    def config_texts(self, launch: Launch) -> Iterator[str]:
+        """The framework's configuration as it is written."""
+        folder = self._workspace / launch.folder
+        with suppress(OSError):
+            for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names are all that is wanted
+                if name.startswith(launch.framework.config or ("\0",)):
+                    yield (self._read(_below(launch.folder, name)) or b"").decode("utf-8", "replace")
+
+    def spawn(self, launch: Launch, run: str, hear: Hear) -> Child:
+        """Raises SpawnFailed."""
+        environ = child_environment.for_child(self._environ, run, self._user)
+        if launch.bins:
+            path = ":".join((*launch.bins, environ.get("PATH", os.defpath)))
+            environ |= {"PATH": path, **self._of_npm(launch), **launch.command.variables}
+        return spawn(
+            confined(launch.words, self._user),
+            workspace=self._workspace / launch.folder,
+            environ=environ,
+            run=run,
+            hear=hear,
+            end_all=end_all(self._user),
+            group=launch.command.group,
+        )
+
+    def _of_setting(self, words: tuple[str, ...]) -> Launch | str:
+        app = None
+        with suppress(ValueError):
+            manifest = self._manifest("")
+            app = None if manifest is None else app_dir.member("", manifest)
+        command = app_command.of_setting(words, app.package if app else None)
+        if any(_NEXT_PROGRAM in word for word in words):
+            if app is None:
+                return "there is no package.json yet"
+            gone = app_command.missing(command, "", self.exists, lambda _: True)
+            if not self.exists(_NEXT_PROGRAM):
+                gone = "next is not installed yet: package.json has to name it among its dependencies"
+            if gone is not None:
+                return gone
+        version = self._version(command.framework, "")
+        return Launch(command, known.precise(command.framework, version), version=version, words=words)
+
+    def _launch(self, app: Member, command: AppCommand, notes: tuple[str, ...]) -> Launch:
+        version = self._version(command.framework, app.folder)
+        folders = tuple(_upwards(app.folder))
+        file = next(
+            (
+                path
+                for path in (_below(above, f"node_modules/{command.file}") for above in folders)
+                if self.exists(path)
+            ),
+            "",
+        )
+        relative = os.path.relpath(file, app.folder or ".") if file else ""
+        return Launch(
+            command,
+            known.precise(command.framework, version),
+            app.folder,
+            version,
+            tuple(relative if word == "{file}" else word for word in command.words),
+            {"npm_package_name": app.name, "npm_package_version": app.version},
+            tuple(str(self._workspace / above / "node_modules" / ".bin") for above in folders),
+            notes,
+        )
+
+    def _notes(self, app: Member, command: AppCommand) -> tuple[str, ...]:
+        found = [*command.notes]
+        if command.entry is not None:
+            found.append(f"{command.entry} serves the app: it is restarted when that file changes")
+        return tuple(found)
+
+    def _of_npm(self, launch: Launch) -> dict[str, str]:
+        """What a script sees of the package manager that starts it."""
+        lock = next((LOCKS[name] for name in LOCKS if self.exists(name)), "npm")
+        return {
+            "npm_lifecycle_event": "dev",
+            "npm_lifecycle_script": launch.command.shown,
+            "npm_package_json": str(self._workspace / launch.folder / "package.json"),
+            "npm_config_user_agent": f"{lock}/0.0.0 node/v0.0.0 linux",
+            "INIT_CWD": str(self._workspace / launch.folder),
+            **launch.variables,
+        }
+
+    def _installed(self, program: str, app: Member, command: AppCommand) -> bool:
+        if command.file is not None:
+            return any(self.exists(_below(above, f"node_modules/{command.file}")) for above in _upwards(app.folder))
+        if "/" in program:
+            return program.startswith("/") or self.exists(_below(app.folder, program))
+        in_modules = (self.exists(_below(above, f"node_modules/.bin/{program}")) for above in _upwards(app.folder))
+        return any(in_modules) or shutil.which(program, path=self._environ.get("PATH")) is not None
+
+    def _version(self, framework: Framework, folder: str) -> str | None:
+        for package in framework.packages:
+            for above in _upwards(folder):
+                with suppress(ValueError):
+                    manifest = self._manifest(_below(above, f"node_modules/{package}"))
+                    version = manifest.get("version") if manifest else None
+                    if isinstance(version, str):
+                        return version[:64]
+        return None
+
+    def _members(self, root: Mapping[str, Any]) -> Iterator[Member]:
+        pnpm = self._read("pnpm-workspace.yaml")
+        patterns = app_dir.patterns(root, None if pnpm is None else pnpm.decode("utf-8", "replace"))
+        if self._asked not in {None, "", "."}:
+            patterns = (*patterns, str(self._asked))
+        found = 0
+        for folder in self._folders() if patterns else ():
+            if not app_dir.is_member(folder, patterns):
+                continue
+            with suppress(ValueError):
+                manifest = self._manifest(folder)
+                if manifest is not None:
+                    yield app_dir.member(folder, manifest)
+                    found += 1
+            if found >= MEMBERS_MOST:
+                return
+
+    def _folders(self) -> Iterator[str]:
+        """The folders of the set, by path, without those of packages and builds."""
+        waiting, seen = [""], 0
+        while waiting and seen < FOLDERS_MOST:
+            above = waiting.pop(0)
+            seen += 1
+            if above:
+                yield above
+            if above.count("/") + bool(above) >= DEPTH_MOST:
+                continue
+            with suppress(OSError), os.scandir(self._workspace / above) as entries:
+                waiting += sorted(
+                    _below(above, entry.name)
+                    for entry in entries
+                    if entry.name != "node_modules"
+                    and not entry.name.startswith(".")
+                    and entry.is_dir(follow_symlinks=False)
+                )
+
+    def _manifest(self, folder: str) -> dict[str, Any] | None:
+        """A package.json. Raises ValueError, with a sentence, where it is none."""
+        data = self._read(_below(folder, "package.json"))
+        if data is None:
+            return None
+        where = _below(folder, "package.json")
+        try:
+            manifest = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
+        except orjson.JSONDecodeError as error:
+            raise ValueError(f"{where} is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+        if not isinstance(manifest, dict):
+            raise ValueError(f"{where} holds no object")  # noqa: TRY004 - it is the file's fault, not the caller's
+        return manifest
+
+    def _read(self, path: str) -> bytes | None:
+        with suppress(OSError, ValueError):
+            descriptor = os.open(self._workspace / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return os.read(descriptor, READ_BYTES)
+            finally:
+                os.close(descriptor)
+        return None
+
+
+_DECIDING: Final = ("package.json", "pnpm-workspace.yaml")
+_NEXT_PROGRAM: Final = "node_modules/next/dist/bin/next"
+
+
+def _below(folder: str, path: str) -> str:
+    return f"{folder}/{path}" if folder else path
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """The folder and all above it, up to the workspace's root."""
+    parts = folder.split("/") if folder else []
+    for length in range(len(parts), -1, -1):
+        yield "/".join(parts[:length])
