@@ -2,7 +2,9 @@
 
 Next.js watches its own sources, styles, routes and configuration; what stands here is only what it does not heal by
 itself. Measured on 16.4: a changed next.config makes it restart itself, but a broken one ends the whole process, and
-mending the file does not bring it back; a changed .env file is read again, but the values of a deleted one stay.
+mending the file does not bring it back; a changed .env file is read again, but the values of a deleted one stay. It
+follows without a restart: proxy and middleware, tsconfig paths, postcss.config, babel.config, `type` in package.json,
+new and changed .env files, public with all that is in it, JSON that is imported or read, _app, instrumentation-client.
 
 A rule is one more row of RULES, and what to do about it is one more row in lifecycle's table. Whether a change of the
 packages' files asks for an installation is decided by what stands in them: packages.py.
@@ -31,6 +33,13 @@ class Rule:
     meaning: Meaning
     why: str = ""
     """For people, where it restarts a server that runs."""
+    in_src: bool = False
+    """Next reads such a file from `src` as well."""
+
+    def holds(self, written: frozenset[str], deleted: frozenset[str]) -> bool:
+        paths = deleted if self.when == "deleted" else written | deleted
+        names = {path.removeprefix("src/") if self.in_src else path for path in paths}
+        return any(self.files(name) for name in names if "/" not in name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,15 @@ RULES = (
         "restart",
         "a .env file was deleted, and its values only go away with a restart",
     ),
+    # It reads this file once: a new one never runs, and of a changed or a deleted one the first version goes on. Its
+    # browser counterpart, instrumentation-client, is part of the pages and follows every change.
+    Rule(
+        lambda name: name.startswith("instrumentation."),
+        "written or deleted",
+        "restart",
+        "the instrumentation file changed, and Next.js reads it only at its start",
+        in_src=True,
+    ),
     # It restarts itself, unless the last version of the file ended it.
     Rule(lambda name: name.startswith("next.config."), "written or deleted", "config"),
     # It finds installed and removed packages by itself; another version of what it has loaded is seen to after an
@@ -63,10 +81,9 @@ ROUTE_FOLDERS = ("app", "pages", "src/app", "src/pages")
 
 def consequence(written: Iterable[str], deleted: Iterable[str]) -> Consequence:
     """What one applied set asks for. Paths are relative to the workspace; the strongest meaning counts."""
-    gone = {path for path in deleted if "/" not in path}
-    touched = gone | {path for path in written if "/" not in path}
+    there, gone = frozenset(written), frozenset(deleted)
     for rule in RULES:
-        if any(map(rule.files, gone if rule.when == "deleted" else touched)):
+        if rule.holds(there, gone):
             return Consequence(rule.meaning, rule.why)
     return Consequence("sources")
 
