@@ -41,7 +41,7 @@ class AppWatch:
         port: int,
         pid: int,
         changed: Callable[[], None],
-        framed: Callable[[], None],
+        framed: Callable[[str], None],
         dropped: Callable[[], None],
     ) -> None:
         self.launch = launch
@@ -152,7 +152,7 @@ class AppWatch:
         socket = self.launch.framework.socket
         if socket is not None:
             exists = self._launcher.exists
-            self._framed()
+            self._framed(frame)
             self.compile = socket.read(frame, self.compile, exists, self._workspace, self.launch.folder)
             self._changed()
 

@@ -34,7 +34,9 @@ SAMPLE_EVERY = 10.0
 PSS_EVERY = 6  # samples
 PROMPT_SECONDS = 1.0  # who does not answer within this is measured, so that its use of the CPU is known at the time-out
 BUSY_CORES: Final = 0.05  # a deadlock uses none; a compile uses what a shared CPU grants, perhaps a sixteenth of a core
-SPINNING_CORES: Final = 0.5  # a loop uses the core; where a shared CPU grants less than this, nobody can tell
+SPINNING: Final = 0.9  # of its main thread's time; a loop wants all of it
+
+TURBOPACK: Final = '"turbopack-connected"'  # what it says to each who connects
 
 
 class Health:
@@ -73,9 +75,11 @@ class Health:
         self._traffic = traffic
         self._alive_at = clock.monotonic()
         self._compile_is_known = False
+        self._is_turbopack = False
         self._first_page = True
         self._hears = False
         self._look_now = asyncio.Event()
+        self._ask_anew = asyncio.Event()
         self._measure_now = asyncio.Event()
 
     @property
@@ -89,7 +93,7 @@ class Health:
         async with asyncio.TaskGroup() as watches:
             watches.create_task(self._measure(self._pid))
             starting = watches.create_task(self._probe_starting(self._pid, session, liveness, watches))
-            await (self.app.open(session) if first_page else starting)
+            await (self._page(session) if first_page else starting)
             starting.cancel()
             self._first_page = False
             self._alive_at = self._clock.monotonic()
@@ -99,8 +103,23 @@ class Health:
             watches.create_task(self._probe(self._pid, liveness))
 
     def look(self) -> None:
-        """Probe at once: something changed that a server which hangs would not notice."""
+        """Probe at once, and ask for the first page anew: files changed, and a server that hangs does not notice."""
         self._look_now.set()
+        self._ask_anew.set()
+
+    async def _page(self, session: aiohttp.ClientSession) -> None:
+        """Until the first page is there. Next may never answer what it was asked before it could answer anything."""
+        while True:
+            self._ask_anew.clear()
+            async with asyncio.TaskGroup() as asking:
+                page = asking.create_task(self.app.open(session))
+                anew = asking.create_task(self._ask_anew.wait())
+                await asyncio.wait({page, anew}, return_when=asyncio.FIRST_COMPLETED)
+                answered = page.done()
+                page.cancel()
+                anew.cancel()
+            if answered:
+                return
 
     async def _probe_starting(
         self, pid: int, session: aiohttp.ClientSession, liveness: probe.Liveness, watches: asyncio.TaskGroup
@@ -146,7 +165,10 @@ class Health:
         return asked.result()
 
     def _silent(self, sample: Sample) -> Silent:
-        spinning = self._compile_is_known and not self.compile.compiling and sample.cpu >= SPINNING_CORES
+        # Turbopack compiles on threads of its own. The main thread then is the app's, also where it looped before Next
+        # could say that the compile is over.
+        no_compile = self._compile_is_known and (self._is_turbopack or not self.compile.compiling)
+        spinning = no_compile and sample.demand >= SPINNING
         # Nobody else is let in before the first page.
         route = "/" if self._first_page else hung_route.suspect(self._traffic(), self._alive_at)
         return Silent(self._is_busy(sample), spinning, route if spinning else None)
@@ -169,6 +191,7 @@ class Health:
         self._look_now.set()
         self._compile_is_known = False
 
-    def _was_framed(self) -> None:
+    def _was_framed(self, frame: str) -> None:
         self._compile_is_known = True
+        self._is_turbopack = self._is_turbopack or TURBOPACK in frame
         self._alive_at = self._clock.monotonic()

@@ -2,7 +2,9 @@
 
 Next.js watches its own sources, styles, routes and configuration; what stands here is only what it does not heal by
 itself. Measured on 16.4: a changed next.config makes it restart itself, but a broken one ends the whole process, and
-mending the file does not bring it back; a changed .env file is read again, but the values of a deleted one stay.
+mending the file does not bring it back; a changed .env file is read again, but the values of a deleted one stay. It
+follows without a restart: proxy and middleware, tsconfig paths, postcss.config, babel.config, `type` in package.json,
+new and changed .env files, public with all that is in it, JSON that is imported or read, _app, instrumentation-client.
 
 A rule is one more row of `rules`, and what to do about it is one more row in lifecycle's table. Whether a change of the
 packages' files asks for an installation is decided by what stands in them: packages.py.
@@ -33,6 +35,13 @@ class Rule:
     meaning: Meaning
     why: str = ""
     """For people, where it restarts a server that runs."""
+    in_src: bool = False
+    """Next reads such a file from `src` as well."""
+
+    def holds(self, written: frozenset[str], deleted: frozenset[str]) -> bool:
+        paths = deleted if self.when == "deleted" else written | deleted
+        names = {path.removeprefix("src/") if self.in_src else path for path in paths}
+        return any(self.files(name) for name in names if "/" not in name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,13 @@ class Consequence:
 
 def rules(framework: Framework) -> tuple[Rule, ...]:
     """The first that holds counts. What none names means "sources": no compile error is mended by a restart."""
-    return (*_ENV[framework.env], Rule(lambda name: name.startswith(framework.config or ("\0",)), *_CONFIG), _PACKAGES)
+    once = _NEXT if framework.name == NEXT.name else ()
+    return (
+        *_ENV[framework.env],
+        *once,
+        Rule(lambda name: name.startswith(framework.config or ("\0",)), *_CONFIG),
+        _PACKAGES,
+    )
 
 
 _ENV: Mapping[str, tuple[Rule, ...]] = {
@@ -68,6 +83,17 @@ _ENV: Mapping[str, tuple[Rule, ...]] = {
         ),
     ),
 }
+_NEXT = (
+    # It reads this file once: a new one never runs, and of a changed or a deleted one the first version goes on. Its
+    # browser counterpart, instrumentation-client, is part of the pages and follows every change.
+    Rule(
+        lambda name: name.startswith("instrumentation."),
+        "written or deleted",
+        "restart",
+        "the instrumentation file changed, and Next.js reads it only at its start",
+        in_src=True,
+    ),
+)
 # It restarts itself, unless the last version of the file ended it.
 _CONFIG: tuple[Literal["written or deleted"], Meaning] = ("written or deleted", "config")
 # It finds installed and removed packages by itself; another version of what it has loaded is seen to after an
@@ -81,10 +107,9 @@ def consequence(
     """What one applied set asks for. Paths are relative to the workspace, `folder` is the app's in it; the strongest
     meaning counts.
     """
-    gone = set(_at_top(deleted, folder))
-    touched = gone | set(_at_top(written, folder))
+    there, gone = frozenset(_in_app(written, folder)), frozenset(_in_app(deleted, folder))
     for rule in rules(framework):
-        if any(map(rule.files, gone if rule.when == "deleted" else touched)):
+        if rule.holds(there, gone):
             return Consequence(rule.meaning, rule.why)
     return Consequence("sources")
 
@@ -121,9 +146,11 @@ def moved(known: Routes, now: Routes) -> Consequence | None:
     )
 
 
-def _at_top(paths: Iterable[str], folder: str) -> Iterator[str]:
-    """The names of the files in the app's folder, and at the root those that say which packages are wanted."""
+def _in_app(paths: Iterable[str], folder: str) -> Iterator[str]:
+    """The paths relative to the app's folder, and those of the root that say which packages are wanted."""
+    below = f"{folder}/" if folder else ""
     for path in paths:
-        above, _, name = path.rpartition("/")
-        if above == folder or (not above and concerns(name)):
-            yield name
+        if path.startswith(below):
+            yield path.removeprefix(below)
+        elif concerns(path):
+            yield path.rpartition("/")[2]

@@ -213,7 +213,7 @@ def listens(state: Starting, event: Listening, now: float) -> Step:
     quiet_since = None if event.busy else _since(state.quiet_since, now)
     if quiet_since is not None and now - quiet_since >= STALLED_SECONDS:
         return became_ready(state, Answered(), now)
-    return replace(state, quiet_since=quiet_since, spinning_since=None), ()
+    return replace(state, quiet_since=quiet_since, spinning_since=None, fatal=None), ()
 
 
 def _since(since: float | None, now: float) -> float:

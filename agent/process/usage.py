@@ -24,23 +24,39 @@ class Sampler:
     def __init__(self, session: int) -> None:
         self._session = session
         self._spent: dict[psutil.Process, float] = {}
+        self._wanted: dict[psutil.Process, float] = {}
         self._at: float | None = None
         self._pss: int | None = None
 
     def take(self, now: float, *, with_pss: bool) -> Sample:
         rss = pss = 0
         spent: dict[psutil.Process, float] = {}
+        wanted: dict[psutil.Process, float] = {}
         for process in census.of_session(self._session):
             with suppress(psutil.Error), process.oneshot():
                 times = process.cpu_times()
                 rss += process.memory_info().rss
                 spent[process] = times.user + times.system
+                wanted[process] = _wanted(process.pid)
                 pss += _pss(process.pid) if with_pss else 0
         used = sum(total - self._spent.get(process, 0.0) for process, total in spent.items())
-        cpu = used / (now - self._at) if self._at is not None and now > self._at else 0.0
-        self._spent, self._at = spent, now
+        elapsed = now - self._at if self._at is not None else 0.0
+        cpu = used / elapsed if elapsed > 0 else 0.0
+        most = max(
+            (total - self._wanted[process] for process, total in wanted.items() if process in self._wanted), default=0.0
+        )
+        demand = min(most / elapsed, 1.0) if elapsed > 0 else 0.0
+        self._spent, self._wanted, self._at = spent, wanted, now
         self._pss = (pss or None) if with_pss else self._pss
-        return Sample(rss, self._pss, round(max(cpu, 0.0), 3), len(spent))
+        return Sample(rss, self._pss, round(max(cpu, 0.0), 3), len(spent), round(max(demand, 0.0), 3))
+
+
+def _wanted(pid: int) -> float:
+    """Seconds in which the process's main thread ran or waited for its turn; 0 where the kernel does not count them."""
+    with suppress(OSError, ValueError):
+        ran, waited, *_ = Path(f"/proc/{pid}/schedstat").read_text("ascii").split()
+        return (int(ran) + int(waited)) / 1e9
+    return 0.0
 
 
 def _pss(pid: int) -> int:

@@ -124,7 +124,7 @@ async def test_a_launch_that_cannot_come_to_an_end_is_abandoned_by_a_stop(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "agent.devserver.lifecycle.GRACE_SECONDS", 60.0
+        "agent.devserver.transitions.GRACE_SECONDS", 60.0
     )  # only the launch's own end is left to wait for
     monkeypatch.setattr(orphans, "PORT_TRIES", 10_000)
     port = free_port()

@@ -31,6 +31,13 @@ from agent.isolation.child_environment import RUN_MARK, for_child
         ((), (".env.development",), "restart"),
         ((), ("app/.env",), "sources"),
         (("next.config.ts",), (".env",), "restart"),
+        (("instrumentation.ts",), (), "restart"),
+        (("src/instrumentation.js",), (), "restart"),
+        ((), ("instrumentation.ts",), "restart"),
+        (("instrumentation-client.ts",), (), "sources"),
+        (("lib/instrumentation.ts",), (), "sources"),
+        (("src/next.config.ts",), (".env.src",), "restart"),
+        (("src/next.config.ts",), ("src/.env",), "sources"),
     ],
 )
 def test_a_set_asks_for_what_next_does_not_heal_itself(
