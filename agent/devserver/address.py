@@ -2,7 +2,7 @@
 
 An app may lie under a path of its own: Next's `basePath`, Vite's and Astro's `base`. Its scripts and its hot reload's
 socket may lie under another one still (`assetPrefix`). Read is what the server sends; the configuration, which may
-compute its values, only supplies candidates that a request then has to confirm.
+compute its values, only supplies candidates, each of which has to answer.
 """
 
 from __future__ import annotations
@@ -37,12 +37,18 @@ def prefix_of(html: str) -> str | None:
     return prefix if not prefix or _PATH.fullmatch(prefix) else None
 
 
-def candidates(prefix: str | None, texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
-    """Where the first page may be, where it is not at `/`. `texts`: the configuration; `names`: its settings' names."""
-    found = [prefix] if prefix else []
+def configured(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """The paths that a configuration names as the app's own. `texts`: its files; `names`: the setting's names. A value
+    that is computed, or commented out, is not among them.
+    """
     words = "|".join(map(re.escape, names))
+    if not words:
+        return ()
+    setting = re.compile(rf"\b(?:{words})\s*:\s*[\"'`](/[^\"'`\s]{{1,300}})[\"'`]")
+    found = []
     for text in texts:
-        if words:
-            found += [match[1] for match in re.finditer(rf"\b(?:{words})\s*:\s*[\"'`](/[^\"'`\s]*)[\"'`]", text)]
-    usable = (path.rstrip("/") for path in found)
-    return tuple(dict.fromkeys(path for path in usable if _PATH.fullmatch(path)))[:CANDIDATES]
+        for line in text.splitlines():
+            match = setting.search(line)
+            if match is not None and "//" not in line[: match.start()] and not line.lstrip().startswith("*"):
+                found.append(match[1])
+    return tuple(dict.fromkeys(path for path in found if _PATH.fullmatch(path.rstrip("/"))))[:CANDIDATES]

@@ -102,7 +102,7 @@ def serve(name: str, package: Package, port: int) -> Served:
 def _chosen(tools: list[tuple[Framework, Tool]], package: Package) -> tuple[Framework, Tool] | None:
     """The one that serves the app, where a script starts several: Storybook beside Next, an API's server."""
     own = known.by_packages(package.dependencies)
-    return next((found for found in tools if found[0] is own), tools[0] if tools else None)
+    return next((found for found in tools if own and found[1] in own.tools), tools[0] if tools else None)
 
 
 @dataclass(slots=True)

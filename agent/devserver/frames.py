@@ -21,6 +21,8 @@ from agent.text import plain
 MESSAGE_CHARACTERS = 4000
 
 _PLACE = re.compile(r"(?:\./|\[project\]/)(?P<file>[^\n:]+)(?::(?P<line>\d+):(?P<column>\d+))?[^\n]*\n")
+_LOADER = re.compile(r"Module build failed \(from [^)\n]{1,300}\):\n")
+_DRAWN = re.compile(r"[,╭][-─]\[(?P<file>[^\]\n]{1,1024}):(?P<line>\d{1,7}):(?P<column>\d{1,7})\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,39 @@ def _problem(error: Any, exists: Callable[[str], bool], workspace: str, folder: 
     if not isinstance(message, str):
         return None
     text = plain(message).strip()
+    if _LOADER.match(text):
+        module = error.get("moduleName") if isinstance(error, dict) else None
+        drawn = _DRAWN.search(text)
+        named = (
+            module if isinstance(module, str) else f"./{drawn['file'].removeprefix(_below(workspace))}" if drawn else ""
+        )
+        text = f"{named}\n{text}"  # webpack's own form, which keeps the two apart
     place = _PLACE.match(text)
     if place is None:
-        return Problem("compile", text[:MESSAGE_CHARACTERS])
+        return Problem("compile", text.replace(_below(workspace), "").strip()[:MESSAGE_CHARACTERS])
+    rest = text[place.end() :].strip()
+    file = _in_workspace(place["file"], exists, workspace, folder)
+    if _LOADER.match(rest):
+        return _of_loader(_LOADER.sub("", rest), file, workspace)
     return Problem(
         source="compile",
-        message=text[place.end() :].strip()[:MESSAGE_CHARACTERS],
-        file=_in_workspace(place["file"], exists, workspace, folder),
+        message=rest[:MESSAGE_CHARACTERS],
+        file=file,
         line=int(place["line"]) if place["line"] else None,
         column=int(place["column"]) if place["column"] else None,
     )
+
+
+def _of_loader(text: str, file: str, workspace: str) -> Problem:
+    """An error of webpack's loader for scripts, which draws its place (`,-[/workspace/app/page.tsx:4:1]`)."""
+    drawn = _DRAWN.search(text)
+    message = text.replace(_below(workspace), "").strip()[:MESSAGE_CHARACTERS]
+    line, column = (int(drawn["line"]), int(drawn["column"])) if drawn else (None, None)
+    return Problem("compile", message, file, line, column)
+
+
+def _below(workspace: str) -> str:
+    return f"{workspace.rstrip('/')}/"
 
 
 def _in_workspace(file: str, exists: Callable[[str], bool], workspace: str, folder: str) -> str:

@@ -37,20 +37,23 @@ async def answered(session: aiohttp.ClientSession, port: int) -> int:
 
 async def first_page(session: aiohttp.ClientSession, port: int, texts: Iterable[str], names: Iterable[str]) -> Address:
     """Wait for the first answer, and find out where the app's first page is: one that lies under another path than `/`
-    is compiled before this returns. `texts` and `names`: see address.candidates.
+    is compiled before this returns. `texts` and `names`: see address.configured.
     """
+    for path in address.configured(texts, names):  # first, since a path that is not there costs a compile of its own
+        status, _, html = await _first(session, port, path)
+        if status < 400:
+            return Address(path, address.prefix_of(html) or path.rstrip("/"))
     status, location, html = await _first(session, port)
     if 300 <= status < 400 and location.startswith("/") and not location.startswith("//"):
         with suppress(*_FAILURES):
             _, _, html = await _get(session, port, location)
-    prefix = address.prefix_of(html)
-    if status == 404:
-        for path in address.candidates(prefix, texts, names):
-            with suppress(*_FAILURES):
-                found, _, page = await _get(session, port, path)
-                if found != 404:
-                    return Address(path, address.prefix_of(page) or prefix or path)
-    return Address(prefix=prefix or "")
+    prefix = address.prefix_of(html) or ""
+    if status == 404 and prefix:
+        with suppress(*_FAILURES):
+            status, _, _ = await _get(session, port, prefix)
+            if status != 404:
+                return Address(prefix, prefix)
+    return Address(prefix=prefix)
 
 
 async def compiles(session: aiohttp.ClientSession, port: int, path: str) -> bool:
@@ -64,10 +67,10 @@ async def compiles(session: aiohttp.ClientSession, port: int, path: str) -> bool
     return False
 
 
-async def _first(session: aiohttp.ClientSession, port: int) -> tuple[int, str, str]:
+async def _first(session: aiohttp.ClientSession, port: int, path: str = "/") -> tuple[int, str, str]:
     while True:
         with suppress(*_FAILURES):
-            return await _get(session, port, "/")
+            return await _get(session, port, path)
         await asyncio.sleep(REFUSED_PAUSE)
 
 

@@ -206,8 +206,8 @@ class _Scanner:
             character = self._text[at]
             if character == "\\":
                 at += 1
-            elif character == "'":
-                at = self._find("'", at + 1)
+            elif character in "'\"":
+                at = self._find(character, at + 1)
             depth += (character == opening) - (character == closing)
             at += 1
             if not depth:

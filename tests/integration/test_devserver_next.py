@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Project:
     folder: Path
     board: Board
     supervisor: Supervisor
+    port: int
 
     def write(self, path: str, text: str) -> None:
         """As the sync does: staged outside what Next watches, renamed into place, told."""
@@ -68,7 +70,7 @@ async def project(
         problems=board.problems,
         environ=os.environ,
     )
-    project = Project(folder, board, supervisor)
+    project = Project(folder, board, supervisor, port)
     project.write("components/Hero.tsx", HERO)
     project.write("app/page.tsx", PAGE)
     async with asyncio.TaskGroup() as tasks:
@@ -127,3 +129,22 @@ async def test_a_changed_configuration_is_no_crash_and_a_broken_one_is_mended(pr
     project.write("next.config.ts", good)
     await board.until(lambda: board.now.state == "ready")
     assert board.told["dev_server"] == ()
+
+
+async def test_an_app_below_a_path_is_found_there_and_its_errors_are_heard_under_its_prefix(project: Project) -> None:
+    board = project.board
+    assert (board.now.framework, board.now.start_path) == ("next", "/")
+    assert board.now.command == f"next dev -p {project.port} -H 127.0.0.1"
+    good = (project.folder / "next.config.ts").read_text("utf-8")
+    below = good.replace(
+        "export default", "const own: NextConfig = {basePath: '/shop', assetPrefix: '/assets'};\nexport default"
+    )
+    project.write("next.config.ts", re.sub(r"export default (\w+)", r"export default {...\1, ...own}", below))
+    await board.until(lambda: board.now.start_path == "/shop" and board.now.state == "ready")
+    project.write("components/Hero.tsx", HERO.replace("return (", "return (("))
+    await board.until(lambda: board.told["compile"])
+    (problem,) = board.told["compile"]
+    project.write("components/Hero.tsx", HERO)
+    await board.until(lambda: not board.told["compile"])
+
+    assert (problem.file, problem.line) == ("components/Hero.tsx", 6)

@@ -14,6 +14,8 @@ from agent.devserver.frameworks.vite import SVELTE_KIT, VITE
 ALL: Final = (NEXT, ASTRO, SVELTE_KIT, KNOWN_TOOL, VITE)
 """The first that an app's packages name counts: what is built upon Vite often names Vite too."""
 
+_BY_PROGRAM: Final = (NEXT, ASTRO, VITE, KNOWN_TOOL)
+"""A program that several frameworks are started with is the one's that brings it."""
 _DEFAULTS: Final[Mapping[str, str]] = {
     "@angular/cli": "ng",
     "@vue/cli-service": "vue-cli-service",
@@ -36,7 +38,7 @@ def by_packages(names: Collection[str]) -> Framework | None:
 
 def by_program(program: str, verb: str | None) -> tuple[Framework, Tool] | None:
     """The framework and the tool that `program verb …` serves with; None where it does not serve, or is not known."""
-    for framework in ALL:
+    for framework in _BY_PROGRAM:
         for tool in framework.tools:
             if tool.program == program and (verb in tool.verbs or (tool.bare and _is_no_verb(verb))):
                 return framework, tool

@@ -49,6 +49,28 @@ def test_an_error_without_a_place_is_kept_whole() -> None:
     )
 
 
+@pytest.mark.parametrize("module", [{"moduleName": "./app/page.tsx"}, {}])
+def test_an_error_of_webpacks_loader_has_the_place_that_it_draws(module: dict[str, str]) -> None:
+    text = (
+        "Module build failed (from ./node_modules/next/dist/build/webpack/loaders/next-swc-loader.js):\n"
+        "Error:   x Expression expected\n   ,-[/srv/apps/shop/app/page.tsx:4:1]\n 4 | const x = (;\n"
+    )
+    (problem,) = hear({"action": "built", "errors": [{"message": text, **module}]}, there=("app/page.tsx",)).errors
+
+    assert (problem.file, problem.line, problem.column) == ("app/page.tsx", 4, 1)
+    assert problem.message.startswith("Error:   x Expression expected\n   ,-[app/page.tsx:4:1]")
+
+
+def test_the_file_of_an_app_in_a_folder_of_the_set_is_named_from_the_sets_root() -> None:
+    frame = json.dumps(errors("./app/page.tsx:1:2\nboom"))
+    there = {"apps/web/app/page.tsx", "app/page.tsx"}
+    (problem,) = read(frame, NOTHING, there.__contains__, "/srv/mono", "apps/web").errors
+    assert problem.file == "apps/web/app/page.tsx"
+    frame = json.dumps(errors("./packages/ui/button.tsx:1:2\nboom"))
+    (problem,) = read(frame, NOTHING, {"packages/ui/button.tsx"}.__contains__, "/srv/mono", "apps/web").errors
+    assert problem.file == "packages/ui/button.tsx"
+
+
 def test_an_error_that_is_said_twice_is_one_problem() -> None:
     assert len(hear(errors(HERO, HERO)).errors) == 1
 

@@ -127,3 +127,29 @@ def test_a_path_that_looks_like_a_host_does_not_become_one() -> None:
 @given(st.binary(max_size=60).filter(lambda raw: b"3001" not in raw))
 def test_no_other_location_is_touched(value: bytes) -> None:
     assert location(value) == value
+
+
+OWN = b"localhost:3001"
+
+
+def sent(way: Way, *fields: tuple[bytes, bytes]) -> dict[bytes, bytes]:
+    return dict(to_upstream(asked(*fields), way))
+
+
+def test_a_server_that_knows_only_its_own_address_is_asked_with_it() -> None:
+    head = sent(Way("p", host=OWN), (b"Host", b"app.example:8080"), (b"Origin", b"http://app.example:8080"))
+    assert (head[b"Host"], head[b"X-Forwarded-Host"]) == (OWN, b"app.example:8080")
+    assert head[b"Origin"] == b"http://app.example:8080"
+
+
+@pytest.mark.parametrize("way", [Way("p", host=OWN, origin=True), Way("p", host=OWN, upgrade=True)])
+def test_where_origin_is_compared_with_that_address_the_previews_own_becomes_it_and_no_other(way: Way) -> None:
+    came = (b"Host", b"app.example"), (b"X-Forwarded-Proto", b"https")
+    assert sent(way, *came, (b"Origin", b"https://App.example"))[b"Origin"] == b"http://" + OWN
+    for other in (b"https://elsewhere.example", b"null", b"http://app.example"):
+        assert sent(way, *came, (b"Origin", other))[b"Origin"] == other
+
+
+def test_other_servers_see_what_the_browser_said() -> None:
+    head = sent(Way("p"), (b"Host", b"app.example"), (b"Origin", b"http://app.example"))
+    assert (head[b"Host"], head[b"Origin"]) == (b"app.example", b"http://app.example")

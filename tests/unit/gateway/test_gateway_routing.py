@@ -15,6 +15,7 @@ from agent.gateway.classes import AWAKE, classify
 from agent.gateway.routing import (
     Blocked,
     Decision,
+    Elsewhere,
     FailedPage,
     Forward,
     Hold,
@@ -55,6 +56,14 @@ def test_every_state_of_the_dev_server_has_an_answer(
 ) -> None:
     assert isinstance(decide(PAGE, while_(state)), page)
     assert isinstance(decide(FETCH, while_(state)), fetch)
+
+
+def test_a_person_who_opens_the_root_of_an_app_below_a_path_is_led_there() -> None:
+    now = replace(NEW, dev_server=DevServerFacts(state="ready", start_path="/shop"))
+    assert decide(Request("GET", "/?a=1", NAVIGATION), now) == Elsewhere("/shop")
+    for other in (Request("GET", "/"), Request("POST", "/", NAVIGATION), Request("GET", "/shop", NAVIGATION), PAGE):
+        assert decide(other, now) == Forward()
+    assert decide(Request("GET", "/", NAVIGATION), while_("ready")) == Forward()
 
 
 def test_a_second_start_is_waited_for_by_the_pages_of_the_first() -> None:
@@ -101,6 +110,10 @@ NEVER = (
     "/__nextjs_source-map",
     "/__nextjs_server_status",
     "/__nextjs_something_new",
+    "/__open-in-editor",
+    "/__open-stack-frame-in-editor",
+    "/__nuxt_devtools__/client",
+    "/webpack-dev-server/invalidate",
 )
 
 
@@ -149,6 +162,10 @@ def test_no_spelling_reaches_what_is_for_developers_at_the_machine(
         ("GET", "/blog/how-next-mcp-works"),
         ("GET", "/search?q=/_next/mcp"),
         ("GET", "/über/100%"),
+        ("GET", "/@vite/client"),
+        ("GET", "/@fs/workspace/src/main.tsx"),
+        ("GET", "/src/App.tsx?t=1"),
+        ("GET", "/docs/webpack-dev-server"),
     ],
 )
 def test_what_the_browser_needs_passes(method: str, path: str) -> None:
@@ -189,6 +206,11 @@ def test_no_path_makes_the_decision_stumble(path: str, method: str) -> None:
         ("GET", "/_next/static/webpack/1.hot-update.json", {}, "hmr"),
         ("POST", "/__nextjs_original-stack-frames", {"sec-fetch-mode": "cors"}, "dev_internal"),
         ("GET", "/__preview/events", {"accept": "text/event-stream"}, "dev_internal"),
+        ("GET", "/@vite/client", {}, "asset"),
+        ("GET", "/@id/__x00__plugin", {}, "asset"),
+        ("GET", "/src/App.vue", {}, "asset"),
+        ("GET", "/node_modules/.vite/deps/react.js?v=1", {}, "asset"),
+        ("GET", "/", {"accept": "text/x-vite-ping", "sec-fetch-mode": "no-cors"}, "hmr"),
         ("HEAD", "/", {}, "probe"),
         ("GET", "/", {"accept": "text/html", "user-agent": "Slackbot-LinkExpanding 1.0"}, "probe"),
         ("GET", "/", {"accept": "text/html", "user-agent": "UptimeRobot/2.0"}, "probe"),
@@ -204,3 +226,5 @@ def test_requests_and_their_classes(method: str, target: str, headers: dict[str,
 def test_a_socket_counts_when_the_app_opens_it() -> None:
     assert classify(Request("GET", "/api/socket", {"sec-fetch-mode": "websocket"}, upgrade=True)) in AWAKE
     assert classify(Request("GET", "/_next/hmr", {"sec-fetch-mode": "websocket"}, upgrade=True)) not in AWAKE
+    for protocol in ("vite-hmr", "vite-ping"):
+        assert classify(Request("GET", "/?token=x", {"sec-websocket-protocol": protocol}, upgrade=True)) not in AWAKE
