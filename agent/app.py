@@ -18,6 +18,7 @@ import structlog
 
 from agent import __version__, api
 from agent.admin.server import Actions, Admin
+from agent.app_paths import relative_to
 from agent.clock import Clock, rfc3339
 from agent.config import Settings
 from agent.devserver.meter import Meter
@@ -57,7 +58,8 @@ class Agent:
         self._isolation = isolation.look(settings, environ)
         user = self._isolation.user
         first = Snapshot(settings.app_id, settings.machine, started, __version__, isolation=self._isolation.facts)
-        self.board = Board(first)
+        workspace = settings.workspace
+        self.board = Board(first, relative_to([str(workspace), os.path.realpath(workspace)]))
         self._session = api.open_session(credential(settings, clock), clock)
 
         self._dev_server = Supervisor(

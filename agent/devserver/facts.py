@@ -59,7 +59,10 @@ class Care:
     complaints: tuple[str, ...] = ()
 
 
-def facts(state: State, times: Times, compile_: Compile, sample: Sample, care: Care) -> DevServerFacts:
+def facts(
+    state: State, times: Times, compile_: Compile, sample: Sample, care: Care, *, stuck: bool = False
+) -> DevServerFacts:
+    """`stuck`: it waits for something that only a change of the app's files brings."""
     pid = None if isinstance(state, Waiting | Launching | BackingOff | Failed | Stopped) else state.pid
     return DevServerFacts(
         state=_NAMES[type(state)],
@@ -81,6 +84,8 @@ def facts(state: State, times: Times, compile_: Compile, sample: Sample, care: C
         disk_free_bytes=care.disk.free if care.disk else None,
         repairs=care.history.entries,
         repaired=care.history.total,
+        waits_for_files=stuck,
+        error=state.ledger.error,
     )
 
 

@@ -171,8 +171,8 @@ def _died(state: Serving, event: Exited, now: float) -> Step:
     if event.outside:
         return _back_off(state.ledger.hindered(event.why), now, event.why, event.chance)
     ready_since = None if isinstance(state, Starting) else state.since
-    trouble = f"{event.why}\n{event.words}".rstrip()
-    return _after_crash(state.ledger.crashed(now, trouble, ready_since), now, event.why, event.chance)
+    ledger = state.ledger.crashed(now, event.report, ready_since, event.error)
+    return _after_crash(ledger, now, event.reason, event.chance)
 
 
 def _forget_values(state: Serving, event: FilesChanged, now: float) -> Step:
@@ -199,7 +199,7 @@ def _stop(state: Serving, _: StopAsked, now: float) -> Step:
 
 
 def _became_ready(state: Starting, _: Answered, now: float) -> Step:
-    return Ready(replace(state.ledger, trouble=None), state.pid, since=now), ()
+    return Ready(replace(state.ledger, trouble=None, error=None), state.pid, since=now), ()
 
 
 def _fell_silent(state: Ready, _: Silent, now: float) -> Step:

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Final, assert_never
 
 from agent.devserver.rules import Meaning
+from agent.error_line import ErrorLine, find
 
 START_SECONDS: Final = 180.0  # the first page of a heavy app on a small shared CPU; measured: 6 to 19 s on two cores
 HUNG_SECONDS: Final = 30.0
@@ -30,15 +31,18 @@ sooner spends most of its time down, so its failures are one story; one that ran
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What is remembered across states. `streak`: crashes in a row. `trouble`: the last crash, until ready again."""
+    """What is remembered across states. `streak`: crashes in a row. `trouble`: the last crash, until ready again.
+    `error`: what ended a process that had never answered, until somebody changed something that may mend it.
+    """
 
     starts: int = 0
     crashes: int = 0
     recent: tuple[float, ...] = ()
     streak: int = 0
     trouble: str | None = None
+    error: ErrorLine | None = None
 
-    def crashed(self, now: float, why: str, ready_since: float | None) -> Ledger:
+    def crashed(self, now: float, why: str, ready_since: float | None, error: ErrorLine | None = None) -> Ledger:
         steady = ready_since is not None and now - ready_since >= STEADY_SECONDS
         return replace(
             self,
@@ -46,15 +50,16 @@ class Ledger:
             recent=(*(at for at in self.recent if now - at < CRASH_WINDOW), now),
             streak=1 if steady else self.streak + 1,
             trouble=why,
+            error=error if ready_since is None else None,
         )
 
     def hindered(self, why: str) -> Ledger:
         """It could not run, for a reason outside of the app: that waits its turn, and is no crash of the app's."""
-        return replace(self, streak=self.streak + 1, trouble=why)
+        return replace(self, streak=self.streak + 1, trouble=why, error=None)
 
     def forgiven(self) -> Ledger:
         """A new budget: somebody mended something, or asked."""
-        return replace(self, recent=(), streak=0)
+        return replace(self, recent=(), streak=0, error=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +183,23 @@ class Exited:
     chance: float
     words: str = ""
     outside: bool = False
+
+    @property
+    def error(self) -> ErrorLine | None:
+        """The error that `words` name."""
+        return find(self.words.splitlines())
+
+    @property
+    def reason(self) -> str:
+        """One line: the error first, because how a process exited says nothing about why."""
+        return self.why if self.error is None else f"{self.error.headline}; {self.why}"
+
+    @property
+    def report(self) -> str:
+        """The reason, what mends it, and the lines that belong to the error."""
+        error = self.error
+        further = () if error is None else (error.advice, *error.details)
+        return "\n".join([self.reason, *(line for line in further if line)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,9 +256,10 @@ class Supervisor:
         return effects
 
     def _tell(self) -> None:
-        care = self._mender.care
-        own = problems(self._state, care, synced=self._synced and self._held is None)
-        now = facts(self._state, self._times, self._compile, self._sample, care)
+        state, care = self._state, self._mender.care
+        stuck = isinstance(state, Waiting) and self._synced and not self._held and state.missing == self._missing()
+        own = problems(state, care, synced=stuck)
+        now = facts(state, self._times, self._compile, self._sample, care, stuck=stuck)
         told = (now, own, self._compile.errors)
         if told == self._published:
             return
@@ -343,9 +344,9 @@ class Supervisor:
             status = await child.gone()
             for task in watching:
                 task.cancel()
-        # One that was killed had no time to say why: what it last said is about something else.
-        words = child.last_words() if status > 0 else ""
         verdict = self._diagnose(status)
+        # One that was killed had no time to say why, and of one that is being repaired the reason is known better.
+        words = child.last_words() if status > 0 and verdict.plan is None else ""
         self._post(Exited(verdict.why, self._clock.chance(), words, verdict.outside))
 
     def _diagnose(self, status: int) -> Verdict:

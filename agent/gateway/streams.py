@@ -44,7 +44,7 @@ async def views(
     try:
         while True:
             seen = board.snapshot
-            shown = view(seen, logs.lines())
+            shown = view(seen, list(map(board.shorten, logs.lines())))
             if shown.kind == "ready":
                 await warm()
             data = encode(shown, elapsed=waited())
