@@ -71,6 +71,7 @@ DECIDING = {
     "agent/report/schedule.py": "when it is told",
     "agent/sleep/gap.py": "whether the machine stood still",
     "agent/sleep/renewal.py": "how long a token lives, and when it is renewed",
+    "control/dev/news.py": "what a preview's state looks like in a terminal",
     "control/body.py": "what a call says",
     "control/entries.py": "what a client may store",
     "control/negotiate.py": "which form of the answer a request gets",
