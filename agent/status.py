@@ -83,7 +83,7 @@ class DevServerFacts:
     `repairs`: the last ones, newest last; `repaired` counts all of them.
 
     `waits_for_files`: it is not started, and only a change of the app's files brings it on. `error`: what ended the
-    last process before it had ever answered; it is tried again, and ends the same way unless something changes.
+    last process; it is tried again, and ends the same way unless something changes.
     """
 
     state: DevServerState = "waiting"

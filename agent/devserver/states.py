@@ -32,7 +32,7 @@ sooner spends most of its time down, so its failures are one story; one that ran
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """What is remembered across states. `streak`: crashes in a row. `trouble`: the last crash, until ready again.
-    `error`: what ended a process that had never answered, until somebody changed something that may mend it.
+    `error`: what will end the next process too, until somebody changed something that may mend it.
     """
 
     starts: int = 0
@@ -43,6 +43,8 @@ class Ledger:
     error: ErrorLine | None = None
 
     def crashed(self, now: float, why: str, ready_since: float | None, error: ErrorLine | None = None) -> Ledger:
+        # A server that had answered may well come up again, unless it is its configuration that fails.
+        again = error is not None and (ready_since is None or ".config." in (error.place or ""))
         steady = ready_since is not None and now - ready_since >= STEADY_SECONDS
         return replace(
             self,
@@ -50,7 +52,7 @@ class Ledger:
             recent=(*(at for at in self.recent if now - at < CRASH_WINDOW), now),
             streak=1 if steady else self.streak + 1,
             trouble=why,
-            error=error if ready_since is None else None,
+            error=error if again else None,
         )
 
     def hindered(self, why: str) -> Ledger:

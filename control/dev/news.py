@@ -38,6 +38,10 @@ class News:
         """What the preview is on its way to; None while it is live or blocked."""
         if self._live or self._blocked is not None:
             return None
+        install = now["install"]
+        if install["state"] == "running":
+            progress = f": {install['progress']}" if install["progress"] else ""
+            return f"installing the packages with {install['manager']}{progress}"
         return str(now["missing"][0]) if now["missing"] else None
 
     def _of_state(self, now: Status, elapsed: float) -> list[str]:
@@ -67,9 +71,9 @@ class News:
 
     def _of_problems(self, now: Status) -> list[str]:
         """Those that came and those that went. What blocks the preview was said with it."""
-        blocked = self._blocked or ""
+        blocked = str(now.get("blocked") or "").partition("\n")[0]
         found = {_of(problem): _first_line(problem["message"]) for problem in now["problems"]}
-        came = [key for key, text in found.items() if key not in self._problems and text not in blocked]
+        came = [key for key, text in found.items() if key not in self._problems and not (blocked and blocked in text)]
         went = [key for key in self._problems if key not in found]
         self._problems = {key: text for key, text in found.items() if key in self._problems or key in came}
         return [*(f"  mended   {key}" for key in went), *(f"  problem  {key}" for key in came)]

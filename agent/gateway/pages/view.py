@@ -86,7 +86,8 @@ def _failed(now: Snapshot, lines: list[str]) -> View:
         return _of_lines("The packages could not be installed", said)
     if now.broken:
         return _of_file(now.broken[0])
-    title = "The dev server could not be started" if dev.ready_at is None else "The dev server keeps stopping"
+    never_came = dev.ready_at is None or dev.error is not None
+    title = "The dev server could not be started" if never_came else "The dev server keeps stopping"
     if dev.error is not None:
         error = dev.error
         proof = tuple(plain(line) for line in error.details)

@@ -179,7 +179,14 @@ class TestOptions:
         assert told in answer.stderr
 
 
-LIVE: dict[str, Any] = {"missing": [], "blocked": None, "problems": [], "notes": [], "dev_server": {"error": None}}
+LIVE: dict[str, Any] = {
+    "missing": [],
+    "blocked": None,
+    "problems": [],
+    "notes": [],
+    "dev_server": {"error": None},
+    "install": {"state": "idle"},
+}
 COMING: dict[str, Any] = {**LIVE, "missing": ["the dev server is starting"]}
 
 
@@ -193,6 +200,10 @@ class TestNews:
         assert news.lines(LIVE, 3.0) == []
         assert news.lines(COMING, 4.0) == []
         assert news.lines(LIVE, 5.0) == []
+
+    def test_an_installation_is_what_is_waited_for(self) -> None:
+        install = {"state": "running", "manager": "npm", "progress": "12 fetched"}
+        assert News("").waits_for({**COMING, "install": install}) == "installing the packages with npm: 12 fetched"
 
     def test_what_blocks_it_is_told_with_its_reason_and_not_as_live(self) -> None:
         news = News("")
