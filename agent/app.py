@@ -18,12 +18,16 @@ import structlog
 
 from agent import __version__, api
 from agent.admin.server import Actions, Admin
+from agent.app_files.reader import AppFiles
+from agent.app_paths import relative_to
 from agent.clock import Clock, rfc3339
 from agent.config import Settings
+from agent.devserver.import_spelling import Spelling
 from agent.devserver.meter import Meter
 from agent.devserver.supervisor import Supervisor
 from agent.errors import ConfigError, MachineError, Occupied
 from agent.gateway.server import Gateway
+from agent.isolation import child_environment
 from agent.isolation import user as isolation
 from agent.packages.installer import Dependencies
 from agent.packages.run import Limits
@@ -34,7 +38,7 @@ from agent.sleep.fly import FlySocket
 from agent.sleep.idle import Kind
 from agent.sleep.loop import Sleep
 from agent.sleep.resume import Resume
-from agent.status import Applied, Board, Snapshot, Traffic
+from agent.status import Applied, Board, Problem, Snapshot, Source, Traffic
 from agent.sync.backend import Backend
 from agent.sync.disk import Disk
 from agent.sync.loop import Sync, Timing
@@ -57,7 +61,8 @@ class Agent:
         self._isolation = isolation.look(settings, environ)
         user = self._isolation.user
         first = Snapshot(settings.app_id, settings.machine, started, __version__, isolation=self._isolation.facts)
-        self.board = Board(first)
+        workspace = settings.workspace
+        self.board = Board(first, relative_to([str(workspace), os.path.realpath(workspace)]))
         self._session = api.open_session(credential(settings, clock), clock)
 
         self._dev_server = Supervisor(
@@ -68,10 +73,16 @@ class Agent:
             port=settings.dev_port,
             clock=clock,
             publish=self.board.dev_server,
-            problems=self.board.problems,
+            problems=self._found,
             environ=environ,
             user=user,
             traffic=self._traffic,
+        )
+        self._spelling = Spelling(settings.workspace)
+        self._app_files = AppFiles(
+            workspace=settings.workspace,
+            environ=child_environment.for_child(environ, "", user).keys(),
+            publish=self.board.files,
         )
         self._dependencies = Dependencies(
             workspace=settings.workspace,
@@ -178,6 +189,7 @@ class Agent:
             dev_server = group.create_task(self._dev_server.run(), name="dev server")
             reporter = group.create_task(self._reporter.run(), name="reporter")
             resume = group.create_task(self._resume.run(), name="resume")
+            app_files = group.create_task(self._app_files.run(), name="app files")
             sleep = group.create_task(self._sleep_then(stop), name="sleep")
             await stop.wait()
             if sleep.done():
@@ -191,6 +203,7 @@ class Agent:
             sync.cancel()  # ends after a burst that has begun, never within it
             reporter.cancel()
             resume.cancel()
+            app_files.cancel()
             await self._dev_server.stop()
             dev_server.cancel()
 
@@ -212,7 +225,11 @@ class Agent:
     def _traffic(self) -> Traffic:
         return self._gateway.traffic()  # which is made after the dev server's supervisor
 
+    def _found(self, source: Source, problems: tuple[Problem, ...]) -> None:
+        self.board.problems(source, tuple(map(self._spelling.explained, problems)))
+
     def _applied(self, applied: Applied) -> None:
+        self._app_files.files_changed(applied)
         self._dev_server.files_changed(applied)
         self._sleep.edited(applied)
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
 from urllib.parse import quote
+
+F = TypeVar("F")
 
 HERE = "the app's folder"
 """What stands for the folder itself, where nothing follows it."""
@@ -35,3 +39,17 @@ def relative_to(roots: Iterable[str]) -> Callable[[str], str]:
         return pattern.sub(lambda found: found["inside"] or HERE, text)
 
     return shorten
+
+
+def in_every_text(facts: F, shorten: Callable[[str], str]) -> F:
+    """`facts` with `shorten` applied to every text in it."""
+    done: Any = facts
+    if isinstance(facts, str):
+        done = shorten(facts)
+    elif isinstance(facts, tuple):
+        done = tuple(in_every_text(part, shorten) for part in facts)
+    elif is_dataclass(facts) and not isinstance(facts, type):
+        done = replace(
+            facts, **{part.name: in_every_text(getattr(facts, part.name), shorten) for part in fields(facts)}
+        )
+    return done  # type: ignore[no-any-return]  # it is of the type of `facts`, part for part

@@ -10,8 +10,12 @@ What must not live here: anything that acts on a fact.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from agent.app_paths import in_every_text
+from agent.error_line import ErrorLine
 
 Phase = Literal["starting", "running", "degraded", "sleeping", "stopping"]
 SyncState = Literal["starting", "current", "held", "failing"]
@@ -82,6 +86,9 @@ class DevServerFacts:
     `framework`, `framework_version`, `command` and `app_dir` (empty: the root) say what is run, and `notes` what its
     owner should know about how. `start_path`: where the app's first page is. `checks_host`: it answers only requests
     for its own address, and `checks_origin` that it compares an Origin with that too.
+
+    `waits_for_files`: it is not started, and only a change of the app's files brings it on. `error`: what ended the
+    last process; it is tried again, and ends the same way unless something changes.
     """
 
     state: DevServerState = "waiting"
@@ -104,6 +111,8 @@ class DevServerFacts:
     repairs: tuple[Repair, ...] = ()
     repaired: int = 0
     hung_routes: tuple[str, ...] = ()
+    waits_for_files: bool = False
+    error: ErrorLine | None = None
     framework: str | None = None
     framework_version: str | None = None
     command: str | None = None
@@ -170,6 +179,25 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something about the app's files that is no error, and that explains what its author may wonder about."""
+
+    message: str
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What the app's own files say before anything reads them. `broken`: what no dev server comes up with, such as a
+    tsconfig.json that cannot be parsed. `faulty`: what is wrong and does not stand in the way.
+    """
+
+    broken: tuple[Problem, ...] = ()
+    faulty: tuple[Problem, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """One set or delta that is on disk. Paths are relative to the workspace; times are RFC 3339."""
 
@@ -213,6 +241,8 @@ class Snapshot:
     isolation: IsolationFacts = field(default_factory=IsolationFacts)
     install: InstallFacts = field(default_factory=InstallFacts)
     problems: tuple[Problem, ...] = ()
+    broken: tuple[Problem, ...] = ()
+    notes: tuple[Note, ...] = ()
     sleeping: bool = False
     stopping: bool = False
 
@@ -223,11 +253,34 @@ def phase(now: Snapshot) -> Phase:
         return "sleeping"
     if now.stopping:
         return "stopping"
-    if now.sync.applied_at is None or (now.dev_server.ready_at is None and now.dev_server.state != "failed"):
+    if now.sync.applied_at is None or (now.dev_server.ready_at is None and blocked(now) is None):
         return "starting"
     if now.sync.state == "current" and now.dev_server.state == "ready" and now.install.state != "failed":
         return "running"
     return "degraded"
+
+
+def blocked(now: Snapshot) -> str | None:
+    """Why nothing comes of waiting for the app, as one sentence: somebody has to mend something first. None while the
+    app is shown, or while it is on its way.
+    """
+    dev, failure = now.dev_server, now.sync.failure
+    if now.stopping or dev.state in {"ready", "unresponsive", "stopping"}:
+        return None
+    if failure is not None and failure.code in _REFUSALS and dev.state in {"waiting", "stopped"}:
+        return failure.message
+    if dev.state == "stopped":
+        return None
+    if now.install.state == "failed":
+        return now.install.reason or "the packages could not be installed"
+    if now.broken:
+        return now.broken[0].message
+    if dev.error is not None:
+        return dev.error.headline
+    return dev.reason if dev.waits_for_files or dev.state == "failed" else None
+
+
+_REFUSALS = frozenset({"unauthorized", "no_such_app"})
 
 
 def unhealthy(now: Snapshot) -> str | None:
@@ -252,27 +305,36 @@ def missing(now: Snapshot) -> tuple[str, ...]:
 class Board:
     """Holds the newest snapshot and wakes those who wait for a newer one. Only for the loop's own thread."""
 
-    def __init__(self, first: Snapshot) -> None:
+    def __init__(self, first: Snapshot, shorten: Callable[[str], str] = str) -> None:
+        """`shorten` takes the machine's paths out of a text: most of what is told here came from other programs."""
         self.snapshot = first
-        self._problems: dict[str, tuple[Problem, ...]] = {}
+        self.shorten = shorten
+        self._problems: dict[Source, tuple[Problem, ...]] = {}
+        self._faults: tuple[Problem, ...] = ()
         self._changed = asyncio.Event()
 
     def sync(self, facts: SyncFacts) -> None:
-        self._set(replace(self.snapshot, sync=facts))
+        self._set(replace(self.snapshot, sync=in_every_text(facts, self.shorten)))
 
     def dev_server(self, facts: DevServerFacts) -> None:
-        self._set(replace(self.snapshot, dev_server=facts))
+        self._set(replace(self.snapshot, dev_server=in_every_text(facts, self.shorten)))
 
     def idle(self, facts: IdleFacts) -> None:
         self._set(replace(self.snapshot, idle=facts))
 
     def install(self, facts: InstallFacts) -> None:
-        self._set(replace(self.snapshot, install=facts))
+        self._set(replace(self.snapshot, install=in_every_text(facts, self.shorten)))
 
     def problems(self, source: Source, problems: tuple[Problem, ...]) -> None:
         """Replace all problems of one source; an empty tuple says that they are mended."""
-        self._problems[source] = problems
-        self._set(replace(self.snapshot, problems=tuple(p for of in self._problems.values() for p in of)))
+        self._problems[source] = tuple(in_every_text(problem, self.shorten) for problem in problems)
+        self._set(replace(self.snapshot, problems=self._in_order()))
+
+    def files(self, facts: FileFacts) -> None:
+        """What is broken or faulty in them is among the problems too."""
+        told = in_every_text(facts, self.shorten)
+        self._faults = (*told.broken, *told.faulty)
+        self._set(replace(self.snapshot, broken=told.broken, notes=told.notes, problems=self._in_order()))
 
     def sleeping(self) -> None:
         self._set(replace(self.snapshot, sleeping=True))
@@ -290,9 +352,19 @@ class Board:
             await self._changed.wait()
         return self.snapshot
 
+    def _in_order(self) -> tuple[Problem, ...]:
+        """The root cause first: what a failed installation breaks is told after it."""
+        told = [problem for of in self._problems.values() for problem in of]
+        places = {(problem.file, problem.line) for problem in told if problem.line is not None}
+        told += (problem for problem in self._faults if (problem.file, problem.line) not in places)
+        return tuple(sorted(told, key=lambda problem: _ORDER.index(problem.source)))
+
     def _set(self, snapshot: Snapshot) -> None:
         if snapshot == self.snapshot:
             return
         self.snapshot = snapshot
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+_ORDER: tuple[Source, ...] = ("install", "sync", "dev_server", "compile", "runtime")

@@ -1,8 +1,8 @@
 """The snapshot as JSON: what /status shows, and what /events says when it changes.
 
 The rooms' facts are shown as they are, field for field, so that a new fact in agent/status.py is seen here without
-a line of code. Added are only the three conclusions that status.py draws from them (phase, health, missing), and what
-the idle clock says as a sentence.
+a line of code. Added are only the four conclusions that status.py draws from them (phase, health, missing, blocked),
+and what the idle clock says as a sentence.
 
 Pure: a snapshot and the wall's time go in, plain values come out. Of what depends on the moment of asking only that
 sentence is in it; the uptime is left to the caller, because /events compares two of these values to find out what
@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from agent.status import IdleFacts, Snapshot, missing, phase, unhealthy
+from agent.status import IdleFacts, Snapshot, blocked, missing, phase, unhealthy
 
 Facts = dict[str, Any]
 """One key a part: `sync`, `dev_server`, `problems`, `phase` and so on. The keys are always the same ones."""
@@ -33,6 +33,7 @@ def facts(now: Snapshot, versions: Mapping[str, str], wall: float) -> Facts:
         "phase": phase(now),
         "health": {"ok": reason is None, "reason": reason},
         "missing": list(missing(now)),
+        "blocked": blocked(now),
         **shown,
         "versions": {"agent": now.version, **versions},
     }

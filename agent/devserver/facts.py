@@ -86,7 +86,9 @@ def facts(
     care: Care,
     *,
     app: App = App(),
+    stuck: bool = False,
 ) -> DevServerFacts:
+    """`stuck`: it waits for something that only a change of the app's files brings."""
     pid = None if isinstance(state, Waiting | Launching | BackingOff | Failed | Stopped) else state.pid
     return DevServerFacts(
         state=_NAMES[type(state)],
@@ -117,6 +119,8 @@ def facts(
         start_path=app.start,
         checks_host=app.checks_host,
         checks_origin=app.checks_origin,
+        waits_for_files=stuck,
+        error=state.ledger.error,
     )
 
 

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Final, assert_never
 
 from agent.devserver.rules import Meaning
+from agent.error_line import ErrorLine, find
 
 START_SECONDS: Final = 180.0  # the first page of a heavy app on a small shared CPU; measured: 6 to 19 s on two cores
 STALLED_SECONDS: Final = 20.0
@@ -46,6 +47,7 @@ sooner spends most of its time down, so its failures are one story; one that ran
 class Ledger:
     """What is remembered across states. `streak`: crashes in a row. `trouble`: the last crash, until ready again.
     `known`: how many crashes in a row had this very trouble, and it is one that stands in the app's files.
+    `error`: what will end the next process too, until somebody changed something that may mend it.
     """
 
     starts: int = 0
@@ -54,8 +56,19 @@ class Ledger:
     streak: int = 0
     trouble: str | None = None
     known: int = 0
+    error: ErrorLine | None = None
 
-    def crashed(self, now: float, why: str, ready_since: float | None, *, known: bool = False) -> Ledger:
+    def crashed(
+        self,
+        now: float,
+        why: str,
+        ready_since: float | None,
+        *,
+        known: bool = False,
+        error: ErrorLine | None = None,
+    ) -> Ledger:
+        # A server that had answered may well come up again, unless it is its configuration that fails.
+        again = error is not None and (ready_since is None or ".config." in (error.place or ""))
         steady = ready_since is not None and now - ready_since >= STEADY_SECONDS
         return replace(
             self,
@@ -64,15 +77,16 @@ class Ledger:
             streak=1 if steady else self.streak + 1,
             trouble=why,
             known=(self.known + 1 if why == self.trouble else 1) if known else 0,
+            error=error if again else None,
         )
 
     def hindered(self, why: str) -> Ledger:
         """It could not run, for a reason outside of the app: that waits its turn, and is no crash of the app's."""
-        return replace(self, streak=self.streak + 1, trouble=why)
+        return replace(self, streak=self.streak + 1, trouble=why, error=None)
 
     def forgiven(self) -> Ledger:
         """A new budget: somebody mended something, or asked."""
-        return replace(self, recent=(), streak=0, known=0)
+        return replace(self, recent=(), streak=0, known=0, error=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +248,23 @@ class Exited:
     words: str = ""
     outside: bool = False
     known: bool = False
+
+    @property
+    def error(self) -> ErrorLine | None:
+        """The error that `words` name."""
+        return find(self.words.splitlines())
+
+    @property
+    def reason(self) -> str:
+        """One line: the error first, because how a process exited says nothing about why."""
+        return self.why if self.error is None else f"{self.error.headline}; {self.why}"
+
+    @property
+    def report(self) -> str:
+        """The reason, what mends it, and the lines that belong to the error."""
+        error = self.error
+        further = () if error is None else (error.advice, *error.details)
+        return "\n".join([self.reason, *(line for line in further if line)])
 
 
 @dataclass(frozen=True, slots=True)

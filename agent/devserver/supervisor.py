@@ -275,17 +275,13 @@ class Supervisor:
         return effects
 
     def _tell(self) -> None:
-        care = replace(self._mender.care, hung_routes=self._hung_routes)
+        state, care = self._state, replace(self._mender.care, hung_routes=self._hung_routes)
         compile_, app = self._compile, shown(self._launch, self._health.app if self._health else None)
-        own = problems(
-            self._state,
-            care,
-            synced=self._synced and self._held is None,
-            now=self._clock.monotonic(),
-            stranded=app.stranded,
-        )
-        now = facts(self._state, self._times, compile_, self._sample, care, app=app)
-        self._publisher.tell(now, own, compile_.errors)
+        stuck = isinstance(state, Waiting) and self._synced and not self._held and state.missing == self._look()
+        now = self._clock.monotonic()
+        own = problems(state, care, synced=stuck, now=now, stranded=app.stranded)
+        told = facts(state, self._times, compile_, self._sample, care, app=app, stuck=stuck)
+        self._publisher.tell(told, own, compile_.errors)
 
     def _do(self, effect: Effect, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
         match effect:
@@ -380,9 +376,9 @@ class Supervisor:
             status = await child.gone()
             for task in watching:
                 task.cancel()
-        # One that was killed had no time to say why: what it last said is about something else.
-        words = child.last_words() if status > 0 else ""
         verdict = self._diagnose(status)
+        # One that was killed had no time to say why, and of one that is being repaired the reason is known better.
+        words = child.last_words() if status > 0 and verdict.plan is None else ""
         why = why_ended(verdict.why, words, health.app.launch.command, self._port)
         self._post(Exited(why, self._clock.chance(), words, verdict.outside, verdict.known))
 

@@ -159,9 +159,8 @@ def died(state: Serving, event: Exited, now: float) -> Step:
     if event.outside:
         return back_off(state.ledger.hindered(event.why), now, event.why, event.chance)
     ready_since = None if isinstance(state, Starting) else state.since
-    trouble = f"{event.why}\n{event.words}".rstrip()
-    ledger = state.ledger.crashed(now, trouble, ready_since, known=event.known)
-    return after_crash(ledger, now, event.why, event.chance)
+    ledger = state.ledger.crashed(now, event.report, ready_since, known=event.known, error=event.error)
+    return after_crash(ledger, now, event.reason, event.chance)
 
 
 def changed_while_ready(state: Ready, event: FilesChanged, now: float) -> Step:
@@ -238,7 +237,7 @@ def stop(state: Serving, _: StopAsked, now: float) -> Step:
 
 
 def became_ready(state: Starting, _: Answered, now: float) -> Step:
-    return Ready(replace(state.ledger, trouble=None), state.pid, since=now), ()
+    return Ready(replace(state.ledger, trouble=None, error=None), state.pid, since=now), ()
 
 
 def still_ready(state: Ready, _: Answered, __: float) -> Step:

@@ -206,7 +206,8 @@ class Connection:
 
     async def _page(self, request: Request, head: RequestHead, *, close: bool, since: float) -> bool:
         front = self._front
-        shown = view(front.board.snapshot, front.logs.lines(), request.path)
+        lines = list(map(front.board.shorten, front.logs.lines()))
+        shown = view(front.board.snapshot, lines, request.path)
         if shown.kind == "ready":  # it is held to be, and did not answer all the same
             waking = "The dev server does not answer at the moment. This page turns into your app when it does."
             shown = dataclasses.replace(shown, kind="waking", title="Waking up your preview", sentence=waking)

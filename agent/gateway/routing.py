@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Literal
 from urllib.parse import unquote
 
-from agent.status import Snapshot
+from agent.status import Snapshot, blocked
 
 DECODINGS = 8
 """How often a path is decoded at most: a server does it once or twice."""
@@ -131,16 +131,15 @@ _ACTING = frozenset(
     {"__open-in-editor", "__open-stack-frame-in-editor", "__nuxt_devtools__", "__vite_devtools__", "__devtools__"}
 )
 _ACTING_BELOW = frozenset({("webpack-dev-server", "invalidate"), ("webpack-dev-server", "open-editor")})
-_HOPELESS = frozenset({"unauthorized", "no_such_app"})
 
 
 def decide(request: Request, now: Snapshot) -> Decision:
     """What to do with `request` while `now` is true."""
     if request.path.startswith(PREFIX):
         return _own(request, now)
-    if blocked(request):
+    if off_limits(request):
         return Blocked()
-    if hopeless(now):
+    if blocked(now) is not None:
         return FailedPage() if request.navigation else Unavailable("the preview cannot start")
     if kept_away(request.path, now) and not request.internal and not request.upgrade:
         return (
@@ -154,13 +153,6 @@ def decide(request: Request, now: Snapshot) -> Decision:
     if request.navigation:
         return WaitPage()
     return Hold() if _coming_back(now) else Unavailable("the preview is starting")
-
-
-def hopeless(now: Snapshot) -> bool:
-    """Nothing will come of waiting: somebody has to mend something first."""
-    state = now.dev_server.state
-    refused = now.sync.failure is not None and now.sync.failure.code in _HOPELESS
-    return state == "failed" or (refused and state in {"waiting", "stopped"})
 
 
 def kept_away(path: str, now: Snapshot) -> bool:
@@ -180,7 +172,7 @@ def _coming_back(now: Snapshot) -> bool:
     return not now.stopping and (dev.state == "restarting" or (dev.state == "starting" and dev.restarts > 0))
 
 
-def blocked(request: Request) -> bool:
+def off_limits(request: Request) -> bool:
     """May nobody outside have this?"""
     return any(_off_limits(request.method, names) for names in request.readings)
 

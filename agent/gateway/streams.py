@@ -50,7 +50,7 @@ async def views(
     try:
         while True:
             seen = board.snapshot
-            shown = view(seen, logs.lines(), path)
+            shown = view(seen, list(map(board.shorten, logs.lines())), path)
             if shown.kind == "ready":
                 await warm()
             data = encode(shown, elapsed=waited())

@@ -12,7 +12,7 @@ from agent.errors import AgentError
 from agent.gateway.headers import Way, to_upstream
 from agent.gateway.http1 import parse_request, write_request
 from agent.gateway.proxy import read_head
-from agent.gateway.routing import Request, blocked
+from agent.gateway.routing import Request, off_limits
 from agent.gateway.upstream import Upstream
 
 WARM_SECONDS = 30.0
@@ -21,7 +21,7 @@ WARM_SECONDS = 30.0
 async def warm(upstream: Upstream, target: str, *, host: str, way: Way) -> None:
     """Ask for `target` once, as a browser without cookies would; whatever comes of it is for the browser to see."""
     request = Request("GET", target, {"sec-fetch-mode": "navigate"})
-    if request.path in {"", "/"} or blocked(request) or not request.navigation:
+    if request.path in {"", "/"} or off_limits(request) or not request.navigation:
         return
     with suppress(AgentError, TimeoutError):
         # Both come from the browser: they pass the same reading that its own requests do.

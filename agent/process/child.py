@@ -33,7 +33,7 @@ Stream = Literal["stdout", "stderr"]
 Hear = Callable[[Stream, str], None]
 
 CHUNK_BYTES = 8 * 1024  # read at once: as many empty lines are dealt with before anybody else's turn
-LAST_WORDS = 12  # lines
+LAST_WORDS = 200  # lines: a stack trace and the values of an error stand after the line that names it
 KILL_SECONDS = 0.5
 SWEEPS = 50
 SWEEP_SECONDS = 0.01

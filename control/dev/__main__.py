@@ -8,35 +8,34 @@ itself, 2 when the folder cannot be previewed.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from control.dev import options
 from control.dev.doorbell import NobodyThere
 from control.dev.life import Life
+from control.dev.ports import SHOWN, free_ports
 from control.dev.programs import Ended, Program, running
 from control.dev.terminal import Terminal
-from control.dev.workspace import ROOT, Place, Unusable, open_place
-
-SAMPLE = ROOT / "examples" / "counter"
-PORTS = {"control": 8080, "PORT": 3000, "DEV_PORT": 3001, "AGENT_PORT": 9090}
-SHOWN = "PORT"
-"""The port of the address that is printed: the gateway's."""
+from control.dev.workspace import Place, Unusable, open_place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    folder = _parser().parse_args(arguments).folder
+    chosen = options.parser().parse_args(arguments)
+    folder = chosen.folder
     terminal = Terminal(sys.stdout)
     try:
+        if wrong := options.app_dir(folder, chosen.app_dir):
+            raise Unusable(wrong)
         terminal.doing("preparing the workspace")
         with open_place(folder) as place:
-            return asyncio.run(_run(folder.resolve(), place, terminal))
+            ports = free_ports(chosen.port)
+            place.say_address(f"http://localhost:{ports[SHOWN]}")
+            return asyncio.run(_run(folder.resolve(), place, terminal, ports, chosen.app_dir))
     except Unusable as error:
         terminal.say(f"scripts/dev: {error}")
         return 2
@@ -44,18 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-async def _run(folder: Path, place: Place, terminal: Terminal) -> int:
+async def _run(folder: Path, place: Place, terminal: Terminal, ports: dict[str, int], app_dir: str | None) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    ports = free_ports()
     control_log, agent_log = place.home / "control.log", place.home / "agent.log"
     for log in (control_log, agent_log):
         log.unlink(missing_ok=True)
     control = running("control", _control(folder, place, ports), dict(os.environ), control_log, terminal.say)
     agent = Life(
-        start=lambda: running("agent", _agent(), _agent_environ(place, ports), agent_log, terminal.say),
+        start=lambda: running("agent", _agent(), _agent_environ(place, ports, app_dir), agent_log, terminal.say),
         announce=lambda first: _announce(folder, ports, terminal, first=first),
         port=ports[SHOWN],
         say=terminal.say,
@@ -104,7 +102,7 @@ def _agent() -> list[str]:
     return [sys.executable, "-m", "agent", "run"]
 
 
-def _agent_environ(place: Place, ports: dict[str, int]) -> dict[str, str]:
+def _agent_environ(place: Place, ports: dict[str, int], app_dir: str | None = None) -> dict[str, str]:
     """The contract's section 1. What the developer's own shell says about another backend does not count, and the agent
     sleeps only if it says after how long: an editor beside the page is not seen from here.
     """
@@ -118,45 +116,9 @@ def _agent_environ(place: Place, ports: dict[str, int]) -> dict[str, str]:
         "STATE_DIR": str(place.state),
         "SLEEP_MODE": "exit",
         "IDLE_TIMEOUT": os.environ.get("IDLE_TIMEOUT", "0"),
+        **({} if app_dir is None else {"APP_DIR": os.path.normpath(app_dir)}),
         **{name: str(port) for name, port in ports.items() if name.endswith("PORT")},
     }
-
-
-def free_ports() -> dict[str, int]:
-    """The usual port for each, or where it is taken any free one. No two are the same."""
-    held: list[socket.socket] = []
-    try:
-        for usual in PORTS.values():
-            held.append(_hold(usual))  # noqa: PERF401 - what is held so far has to be let go when one fails
-        return {name: probe.getsockname()[1] for name, probe in zip(PORTS, held, strict=True)}
-    finally:
-        for probe in held:
-            probe.close()
-
-
-def _hold(port: int) -> socket.socket:
-    """A socket on `port` of every address, as the agent's public port is, or on a port that is free."""
-    for wanted in (port, 0):
-        with suppress(OSError):
-            return socket.create_server(("", wanted))
-    raise Unusable("there is no free port")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scripts/dev",
-        description="Preview a folder: every save in it is seen in the browser. Ctrl-C ends it.",
-    )
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=SAMPLE,
-        metavar="DIR",
-        help="a Next.js app, or the part of one that is its own: what it lacks comes from runtime/next-template "
-        "(default: examples/counter)",
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,48 +1,66 @@
-"""Says where to look, and what the preview still waits for, as the agent itself tells it."""
+"""Says where to look, and what goes on there, as the agent itself tells it until this is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import orjson
 
+from control.dev.news import News
 from control.dev.terminal import Terminal
 
 LOOK_SECONDS = 0.1
+TICK_SECONDS = 0.5
 NO_AGENT = "starting the agent"
+EVENT_BYTES = 1 << 22
 
 
 async def announce(folder: Path, port: int, agent_port: int, terminal: Terminal, *, first: bool) -> None:
-    """Say the address as soon as the gateway answers there, if only with its waiting page, and when the app does. Not
-    the `first` time, only that somebody came, and when the app is back.
+    """Say the address as soon as the agent answers, and then what is new. Not the `first` time, only that somebody
+    came, and when the app is back.
     """
     if not first:
         terminal.begin()
+    news = News(f"http://localhost:{agent_port}/status", first=first)
     said = not first
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=5)) as session:
         while True:
-            waits = await _waits_for(session, agent_port)
-            if waits != NO_AGENT and not said:
-                terminal.say(f"\n    http://localhost:{port}\n\n  shows {folder}")
-                said = True
-            if not waits:
-                break
-            terminal.doing(waits)
+            with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async for now in _states(session, agent_port):
+                    if not said:
+                        terminal.say(f"\n    http://localhost:{port}\n\n  shows {folder}")
+                        said = True
+                    for line in news.lines(now, terminal.elapsed):
+                        terminal.say(line)
+                    if (waits := news.waits_for(now)) is not None:
+                        terminal.doing(waits)
+            if not said:
+                terminal.doing(NO_AGENT)
             await asyncio.sleep(LOOK_SECONDS)
-    if not first:
-        terminal.say(f"  Somebody came, and it is awake after {terminal.elapsed:.1f} s.")
-        return
-    terminal.say(f"  It is live after {terminal.elapsed:.1f} s and follows every save. Ctrl-C ends it.")
-    terminal.say(f"  What goes on: http://localhost:{agent_port}/status\n")
 
 
-async def _waits_for(session: aiohttp.ClientSession, agent_port: int) -> str:
-    """What the preview still needs; nothing when it can be looked at."""
-    with suppress(aiohttp.ClientError, TimeoutError):
-        async with session.get(f"http://127.0.0.1:{agent_port}/readyz") as answer:
-            if answer.status == 200:
-                return ""
-            return str((await answer.json())["missing"][0])
-    return NO_AGENT
+async def _states(session: aiohttp.ClientSession, agent_port: int) -> AsyncIterator[dict[str, Any]]:
+    """Everything that /status knows, whenever some of it changed, and every TICK_SECONDS, until the agent ends."""
+    async with session.get(f"http://127.0.0.1:{agent_port}/events", read_bufsize=EVENT_BYTES) as answer:
+        if answer.status != 200:
+            return
+        now: dict[str, Any] = {}
+        reading: asyncio.Task[bytes] | None = None
+        async with asyncio.TaskGroup() as group:
+            while True:
+                reading = reading or group.create_task(answer.content.readline())
+                await asyncio.wait({reading}, timeout=TICK_SECONDS)
+                if reading.done():
+                    line, reading = reading.result(), None
+                    if not line:
+                        return
+                    if not line.startswith(b"data: "):
+                        continue
+                    now |= orjson.loads(line[len(b"data: ") :])
+                if now:
+                    yield now

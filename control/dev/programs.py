@@ -25,6 +25,9 @@ QUIET = frozenset({"level", "timestamp", "event", "logger"})
 WORTH_SHOWING = frozenset({"sync.applied", "sync.held"})
 """Events that are no warnings and still news to whoever edits."""
 
+TOLD_BY_NEWS = frozenset({"install.failed", "install.impossible"})
+"""Warnings whose reason is told from the agent's status (news.py), with its lines as lines."""
+
 LONGEST_LINE = 1 << 20
 
 
@@ -108,6 +111,8 @@ def worth_showing(line: str) -> str | None:
         return line or None
     if not isinstance(event, dict):
         return line
+    if event.get("event") in TOLD_BY_NEWS:
+        return None
     if event.get("level") == "info" and event.get("event") not in WORTH_SHOWING:
         return None
     fields = " ".join(f"{name}={value}" for name, value in event.items() if name not in QUIET)

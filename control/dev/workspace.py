@@ -52,6 +52,10 @@ class Place:
     def key_file(self) -> Path:
         return self.home / "key"
 
+    def say_address(self, address: str) -> None:
+        """Leave word for a second start of the same folder."""
+        _address(self.home).write_text(f"{address} (process {os.getpid()})")
+
 
 @contextmanager
 def open_place(folder: Path) -> Iterator[Place]:
@@ -66,11 +70,23 @@ def open_place(folder: Path) -> Iterator[Place]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unusable(f"{folder} is being previewed already, by another scripts/dev") from None
+            raise Unusable(f"{folder} is being previewed already{_where(home)}") from None
+        _address(home).unlink(missing_ok=True)
         place = Place(name, home)
         _make_key(place.key_file)
         _make_workspace(place)
         yield place
+
+
+def _address(home: Path) -> Path:
+    return home / "address"
+
+
+def _where(home: Path) -> str:
+    try:
+        return f": {_address(home).read_text()}"
+    except OSError:
+        return ", by another scripts/dev that is about to start"
 
 
 def _make_key(path: Path) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import aiohttp
 
 from agent.clock import Clock
-from agent.config import DEV_COMMAND
 from agent.devserver.supervisor import Supervisor
 from agent.process.find import is_free
 from tests.peers.dev_server import Board, applied, living
 
+NEXT = "node_modules/next/dist/bin/next"
 SEEN_SECONDS = 60.0
 LAYOUT = "export default function L({ children }) {\n  return <html><body>{children}</body></html>;\n}\n"
 
@@ -102,7 +102,7 @@ def runner(workspace: Callable[..., Path], free_port: Callable[[], int], state_d
         prepare(folder)
         told = ("/usr/bin/env", *(f"{name}={value}" for name, value in (environ or {}).items()))
         supervisor = Supervisor(
-            command=(*told, *DEV_COMMAND.replace("--turbopack", bundler).replace("{port}", str(port)).split()),
+            command=(*told, "node", NEXT, "dev", bundler, "-p", str(port), "-H", "127.0.0.1"),
             workspace=folder,
             state_dir=state_dir,
             port=port,

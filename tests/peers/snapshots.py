@@ -73,4 +73,5 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
         dev_server=anything(DevServerFacts, cpu=st.floats(0, 64)),
         install=anything(InstallFacts, seconds=st.none() | st.floats(0, 600)),
         problems=st.lists(anything(Problem), max_size=3).map(tuple),
+        broken=st.lists(anything(Problem), max_size=2).map(tuple),
     )

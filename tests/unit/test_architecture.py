@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DECIDING = {
     "agent/package_files.py": "which files name packages",
     "agent/json_errors.py": "where a JSON file is broken",
+    "agent/app_files/review.py": "what the app's files say before anything reads them",
     "agent/error_line.py": "which line of an output names the error",
     "agent/app_paths.py": "how a path of the app is shown",
     "agent/sync/wire.py": "what a backend's bytes mean",
@@ -86,6 +87,7 @@ DECIDING = {
     "agent/report/schedule.py": "when it is told",
     "agent/sleep/gap.py": "whether the machine stood still",
     "agent/sleep/renewal.py": "how long a token lives, and when it is renewed",
+    "control/dev/news.py": "what a preview's state looks like in a terminal",
     "control/body.py": "what a call says",
     "control/entries.py": "what a client may store",
     "control/negotiate.py": "which form of the answer a request gets",

@@ -6,11 +6,15 @@ from typing import get_args
 
 import pytest
 
+from agent.admin.view import encode
+from agent.app_paths import relative_to
+from agent.error_line import ErrorLine
 from agent.status import (
     Board,
     DevServerFacts,
     DevServerState,
     Failure,
+    FileFacts,
     InstallFacts,
     Phase,
     Problem,
@@ -111,6 +115,31 @@ class TestBoard:
         assert list(board.snapshot.problems) == [refused, broken, broken]
         board.problems("compile", ())
         assert list(board.snapshot.problems) == [refused]
+
+    def test_the_root_cause_comes_first_whenever_it_was_told(self) -> None:
+        board = Board(FIRST)
+        for source in ("runtime", "compile", "dev_server", "sync", "install"):
+            board.problems(source, (Problem(source, "x"),))
+        board.files(FileFacts(broken=(Problem("install", "y"),)))
+        sources = [problem.source for problem in board.snapshot.problems]
+        assert sources == ["install", "install", "sync", "dev_server", "compile", "runtime"]
+
+    def test_a_fault_in_a_file_is_told_once_for_one_place(self) -> None:
+        board = Board(FIRST)
+        board.problems("install", (Problem("install", "of the installer", "package.json", 1, 12),))
+        found = FileFacts(faulty=(Problem("install", "of the file", "package.json", 1, 12),))
+        board.files(found)
+        assert [problem.message for problem in board.snapshot.problems] == ["of the installer"]
+        board.problems("install", ())
+        assert [problem.message for problem in board.snapshot.problems] == ["of the file"]
+
+    def test_a_text_of_another_program_is_told_without_the_machines_paths(self) -> None:
+        board = Board(FIRST, relative_to(["/srv/workspace"]))
+        error = ErrorLine("no /srv/workspace/a.ts", "/srv/workspace/b.ts:1", ("- /srv/workspace/c.ts",))
+        board.dev_server(DevServerFacts(reason="in /srv/workspace/x", error=error))
+        board.install(InstallFacts("failed", reason="at /srv/workspace/p.json"))
+        board.problems("compile", (Problem("compile", "not in /srv/workspace/d.ts", "/srv/workspace/e.ts"),))
+        assert b"/srv" not in encode(board.snapshot)
 
     async def test_a_waiter_is_woken_by_a_change_and_gets_the_newest(self) -> None:
         board = Board(FIRST)

@@ -38,6 +38,8 @@
       row.querySelector(".detail").textContent = step.detail;
     }
     if (kind === "failed") {
+      at("advice").textContent = view.advice;
+      at("advice").hidden = !view.advice;
       at("proof").textContent = view.proof.join("\n");
       at("proof").hidden = !view.proof.length;
     }

@@ -41,6 +41,8 @@ def render(shown: View, *, elapsed: float, itself: str) -> Page:
         title=html.escape(shown.title),
         sentence=html.escape(shown.sentence),
         steps="\n".join(map(_step, shown.steps)),
+        advice=html.escape(shown.advice),
+        no_advice="" if shown.advice else "hidden",
         proof="\n".join(html.escape(line) for line in shown.proof),
         hidden="" if shown.proof else "hidden",
         # A script block ends at the first "</script", whatever it is part of.

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from agent.gateway.routing import hopeless, kept_away
-from agent.status import Problem, Snapshot
+from agent.gateway.routing import kept_away
+from agent.status import Problem, Snapshot, blocked
 
 Kind = Literal["waking", "failed", "ready"]
 StepState = Literal["waiting", "active", "done", "trouble"]
@@ -24,6 +24,7 @@ LINE_LENGTH = 2000
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
 )
+_CODE = re.compile(r"code (?P<code>\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +39,25 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`sentence` says what is going on or what is wrong; `proof` are the lines that show it, oldest first."""
+    """`sentence` says what is going on or what is wrong, `advice` what mends it; `proof` are the lines that show it,
+    oldest first.
+    """
 
     kind: Kind
     title: str
     sentence: str
     steps: tuple[Step, ...] = ()
     proof: tuple[str, ...] = ()
+    advice: str = ""
 
 
 def view(now: Snapshot, lines: list[str], path: str = "/") -> View:
     """Of the page `path`. `lines` is the dev server's output, oldest first; only the failed page shows any of it."""
-    if kept_away(path, now) and not hopeless(now) and not now.stopping:
+    if kept_away(path, now) and blocked(now) is None and not now.stopping:
         return _hung(path)
     if now.dev_server.state in {"ready", "unresponsive"} and not now.stopping:
         return View("ready", "Your app is ready", "Opening it now.")
-    if hopeless(now) and not now.stopping:
+    if blocked(now) is not None:
         return _failed(now, lines)
     return View("waking", "Waking up your preview", _sentence(now), _steps(now))
 
@@ -65,19 +69,50 @@ def plain(line: str) -> str:
 
 
 def _failed(now: Snapshot, lines: list[str]) -> View:
-    failure = now.sync.failure
-    if failure is not None and now.dev_server.state != "failed":
+    """The page for what `blocked` says, which looks at the causes in this order too: the first is the root."""
+    failure, dev, install = now.sync.failure, now.dev_server, now.install
+    if failure is not None and blocked(now) == failure.message and dev.state in {"waiting", "stopped"}:
         titles = {
             "unauthorized": "The backend does not accept this machine's key",
             "no_such_app": "The backend does not know this app",
         }
         title = titles.get(failure.code, "The app's files cannot be fetched")
         return View("failed", title, _closed(failure.message), proof=_of_sync(now))
-    proof = [*_problems(now.problems), *(plain(line) for line in lines if plain(line).strip())]
-    title = (
-        "The dev server could not be started" if now.dev_server.ready_at is None else "The dev server keeps stopping"
-    )
-    return View("failed", title, _closed(now.dev_server.reason), proof=tuple(proof[-PROOF_LINES:]))
+    if install.state == "failed":
+        first = next((problem for problem in now.problems if problem.source == "install"), None)
+        if first is not None and first.line is not None:
+            return _of_file(first)
+        said = install.reason or "The packages could not be installed."
+        title, _, reason = said.partition(":\n")
+        if reason:
+            return _of_lines(plain(title), reason)
+        return _of_lines("The packages could not be installed", said)
+    if now.broken:
+        return _of_file(now.broken[0])
+    never_came = dev.ready_at is None or dev.error is not None
+    title = "The dev server could not be started" if never_came else "The dev server keeps stopping"
+    if dev.error is not None:
+        error = dev.error
+        proof = tuple(plain(line) for line in error.details)
+        return View("failed", title, _headline(error.headline), proof=proof, advice=plain(error.advice or ""))
+    others = tuple(problem for problem in now.problems if problem.source != "dev_server")
+    if dev.waits_for_files:
+        return View("failed", "The app cannot be started", _closed(dev.reason), proof=tuple(_problems(others)))
+    proof = (*_problems(others), *(plain(line) for line in lines if plain(line).strip()))
+    return View("failed", title, _closed(dev.reason), proof=proof[-PROOF_LINES:])
+
+
+def _of_file(problem: Problem) -> View:
+    title = f"{problem.file} cannot be read" if problem.file and problem.line else "The app cannot be started"
+    return _of_lines(plain(title), problem.message)
+
+
+def _of_lines(title: str, text: str) -> View:
+    """The first line of `text` is the sentence, and the others prove it."""
+    first, *others = [plain(line) for line in text.splitlines() if line.strip()] or ["No reason was given."]
+    if others and (code := _CODE.fullmatch(first)):  # npm puts it before the words
+        first, *others = f"{others[0]} ({code['code']})", *others[1:]
+    return View("failed", title, _headline(first), proof=tuple(others[:PROOF_LINES]))
 
 
 def _hung(path: str) -> View:
@@ -165,6 +200,11 @@ def _closed(text: str) -> str:
     """`text` as a sentence of its own."""
     said = _ended(text)
     return said[0].upper() + said[1:]
+
+
+def _headline(text: str) -> str:
+    """One line as it was printed: a capital letter or a full stop would be read as part of the error."""
+    return plain(text).strip()
 
 
 def _ended(text: str) -> str:

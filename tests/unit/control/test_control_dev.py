@@ -6,15 +6,18 @@ import asyncio
 import io
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import psutil
 import pytest
 
 from control.dev import __main__ as dev
-from control.dev import workspace
+from control.dev import options, ports, workspace
+from control.dev.news import News
 from control.dev.programs import Ended, running, worth_showing
 from control.dev.terminal import Terminal
 from control.dev.workspace import Place, Unusable, open_place
@@ -96,9 +99,14 @@ class TestPlace:
                 homes.append(place.home)
         assert homes[0] != homes[1]
 
-    def test_a_folder_is_previewed_once_at_a_time(self, cache: Path, folder: Path) -> None:
-        with open_place(folder), pytest.raises(Unusable, match="already"), open_place(folder):
-            pass
+    def test_a_second_start_of_a_folder_is_told_where_the_first_shows_it(self, cache: Path, folder: Path) -> None:
+        with open_place(folder) as place:
+            with pytest.raises(Unusable, match="already, by another"), open_place(folder):
+                pass
+            place.say_address("http://localhost:3000")
+            told = rf"already: http://localhost:3000 \(process {os.getpid()}\)"
+            with pytest.raises(Unusable, match=told), open_place(folder):
+                pass
 
     def test_a_folder_that_is_not_there_is_said(
         self, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -111,10 +119,18 @@ class TestPorts:
     def test_a_taken_port_is_replaced_by_a_free_one_and_none_comes_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             number = taken.getsockname()[1]
-            monkeypatch.setattr(dev, "PORTS", {"control": 0, "PORT": number, "DEV_PORT": number, "AGENT_PORT": 0})
-            ports = dev.free_ports()
-        assert number not in ports.values()
-        assert len(set(ports.values())) == 4
+            monkeypatch.setattr(ports, "PORTS", {"control": 0, "PORT": number, "DEV_PORT": number, "AGENT_PORT": 0})
+            found = ports.free_ports()
+        assert number not in found.values()
+        assert len(set(found.values())) == 4
+
+    def test_a_port_that_was_asked_for_is_taken_or_its_holder_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ports, "PORTS", dict.fromkeys(ports.PORTS, 0))
+        with socket.create_server(("", 0)) as taken:
+            number = taken.getsockname()[1]
+            with pytest.raises(Unusable, match=rf"port {number} is taken by .+ \(process {os.getpid()}\): stop"):
+                ports.free_ports(number)
+        assert ports.free_ports(number)["PORT"] == number
 
     def test_the_agent_gets_its_settings_and_no_others_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("API_KEY", "of-another-backend")
@@ -129,6 +145,90 @@ class TestPorts:
         monkeypatch.setenv("IDLE_TIMEOUT", "20s")
         environ = dev._agent_environ(Place("shop", Path("/place")), {"control": 1})
         assert environ["IDLE_TIMEOUT"] == "20s"
+        assert "APP_DIR" not in environ
+
+    def test_the_agent_is_told_the_apps_own_folder(self) -> None:
+        assert dev._agent_environ(Place("shop", Path("/place")), {"control": 1}, "apps/web/")["APP_DIR"] == "apps/web"
+
+
+class TestOptions:
+    def options(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """As scripts/dev reads them, on a Python that has nothing installed."""
+        command = [sys.executable, "-I", "-S", str(Path(options.__file__)), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+    def test_help_answers_before_anything_is_set_up(self) -> None:
+        answer = self.options("--help")
+        assert answer.returncode == 0
+        assert {"--port", "--app-dir"} <= set(answer.stdout.split())
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (("--prot=3",), "unrecognized arguments: --prot=3"),
+            (("--port", "x"), "'x' is no port (it takes a number from 1 to 65535)"),
+            (("--port", "70000"), "'70000' is no port"),
+            (("/none/here",), "there is no folder /none/here"),
+            (("--app-dir", "apps/none"), "there is no folder apps/none in"),
+            (("--app-dir", "../x"), "(it takes a path inside"),
+        ],
+    )
+    def test_a_wrong_option_is_told_before_anything_is_set_up(self, arguments: tuple[str, ...], told: str) -> None:
+        answer = self.options(*arguments)
+        assert answer.returncode == 2
+        assert told in answer.stderr
+
+
+LIVE: dict[str, Any] = {
+    "missing": [],
+    "blocked": None,
+    "problems": [],
+    "notes": [],
+    "dev_server": {"error": None},
+    "install": {"state": "idle"},
+}
+COMING: dict[str, Any] = {**LIVE, "missing": ["the dev server is starting"]}
+
+
+class TestNews:
+    def test_a_preview_that_is_live_is_told_once(self) -> None:
+        news = News("http://localhost:9090/status")
+        assert news.lines(COMING, 1.0) == []
+        assert news.waits_for(COMING) == "the dev server is starting"
+        assert news.lines(LIVE, 2.5)[0] == "  It is live after 2.5 s and follows every save. Ctrl-C ends it."
+        assert news.waits_for(LIVE) is None
+        assert news.lines(LIVE, 3.0) == []
+        assert news.lines(COMING, 4.0) == []
+        assert news.lines(LIVE, 5.0) == []
+
+    def test_an_installation_is_what_is_waited_for(self) -> None:
+        install = {"state": "running", "manager": "npm", "progress": "12 fetched"}
+        assert News("").waits_for({**COMING, "install": install}) == "installing the packages with npm: 12 fetched"
+
+    def test_what_blocks_it_is_told_with_its_reason_and_not_as_live(self) -> None:
+        news = News("")
+        error = {"text": "Error: no ms", "place": "next.config.ts", "advice": "Add ms.", "details": ["> 1 | import"]}
+        blocked = {**COMING, "blocked": "Error: no ms (next.config.ts)", "dev_server": {"error": error}}
+        said = "\n".join(news.lines(blocked, 1.0))
+        assert "The app cannot be shown:\n  Error: no ms (next.config.ts)\n  Add ms.\n  > 1 | import" in said
+        assert "live" not in said
+        assert news.waits_for(blocked) is None
+        assert news.lines(blocked, 2.0) == []
+        assert "It is live after 3.0 s" in news.lines(LIVE, 3.0)[0]
+        assert news.lines(blocked, 4.0)
+        assert news.lines(LIVE, 5.0) == ["  It is live again."]
+
+    def test_problems_are_told_as_they_come_and_go_and_notes_once(self) -> None:
+        news = News("", first=False)
+        problem = {"source": "compile", "message": "Expected ','\nmore", "file": "app/page.tsx", "line": 3, "column": 7}
+        with_it = {**LIVE, "problems": [problem], "notes": [{"message": "no .env", "file": None}]}
+        assert news.lines(with_it, 1.0) == [
+            "  note     no .env",
+            "  Somebody came, and it is awake after 1.0 s.",
+            "  problem  app/page.tsx:3:7: Expected ','",
+        ]
+        assert news.lines(with_it, 2.0) == []
+        assert news.lines(LIVE, 3.0) == ["  mended   app/page.tsx:3:7: Expected ','"]
 
 
 class TestPrograms:

@@ -151,11 +151,29 @@ def test_an_event_leads_on(
 
 
 @pytest.mark.parametrize("state", [STARTING, READY, SILENT])
-def test_any_exit_that_was_not_asked_for_is_a_crash(state: State) -> None:
-    after, effects = step(state, replace(DIED, words="TypeError: no"), 1.0)
+def test_any_exit_that_was_not_asked_for_is_a_crash_and_its_error_comes_first(state: State) -> None:
+    after, effects = step(state, replace(DIED, words="TypeError: no\n  x ^\n    at a (node:b:1:2)"), 1.0)
 
-    assert after == BackingOff(Ledger(0, 1, (1.0,), 1, "it died\nTypeError: no"), "it died", until=2.0)
+    assert isinstance(after, BackingOff)
+    assert (after.why, after.until) == ("TypeError: no; it died", 2.0)
+    assert (after.ledger.crashes, after.ledger.streak) == (1, 1)
+    assert after.ledger.trouble == "TypeError: no; it died\n  x ^"
     assert effects == ()
+
+
+def test_an_error_before_the_first_answer_stands_until_something_changes_or_the_server_answers() -> None:
+    died = replace(DIED, words="Error: Cannot find module 'ms'")
+    after, _ = step(STARTING, died, 1.0)
+    assert isinstance(after, BackingOff)
+    assert after.ledger.error is not None
+    again, _ = step(after, Tick(), after.until)
+    assert again.ledger.error == after.ledger.error
+    changed, _ = step(after, FilesChanged("packages"), 1.5)
+    assert changed.ledger.error is None
+    answered, _ = step(replace(STARTING, ledger=after.ledger), Answered(), 3.0)
+    assert answered.ledger.error is None
+    had_answered, _ = step(READY, died, 1.0)
+    assert had_answered.ledger.error is None
 
 
 def test_the_trouble_of_a_crash_is_over_once_the_server_answers() -> None:

@@ -23,8 +23,8 @@ from agent.gateway.routing import (
     Request,
     Unavailable,
     WaitPage,
-    blocked,
     decide,
+    off_limits,
 )
 from agent.status import DevServerFacts, DevServerState, Failure, Snapshot, SyncFacts
 
@@ -142,7 +142,7 @@ def test_no_spelling_reaches_what_is_for_developers_at_the_machine(
     target = path
     for spell in spellings:
         target = spell(target)
-    assert blocked(Request(method, target + behind)), target
+    assert off_limits(Request(method, target + behind)), target
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ def test_no_spelling_reaches_what_is_for_developers_at_the_machine(
     ],
 )
 def test_what_the_browser_needs_passes(method: str, path: str) -> None:
-    assert not blocked(Request(method, path))
+    assert not off_limits(Request(method, path))
 
 
 def test_nothing_is_written_below_next() -> None:
-    assert blocked(Request("POST", "/_next/something-new"))
-    assert not blocked(Request("GET", "/_next/something-new"))
+    assert off_limits(Request("POST", "/_next/something-new"))
+    assert not off_limits(Request("GET", "/_next/something-new"))
 
 
 @given(st.text(max_size=60), st.sampled_from(["GET", "POST"]))

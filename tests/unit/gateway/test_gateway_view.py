@@ -11,6 +11,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.error_line import ErrorLine
 from agent.gateway.pages.render import encode, render
 from agent.gateway.pages.view import LINE_LENGTH, View, plain, view
 from agent.status import DevServerFacts, DevServerState, Failure, InstallFacts, Problem, Snapshot, SyncFacts
@@ -47,9 +48,7 @@ def test_the_packages_are_a_milestone_of_their_own() -> None:
     assert view(running, []).sentence == (
         "The files are here. The dev server waits: its packages are being installed with npm."
     )
-    failed = replace(waiting, install=InstallFacts("failed", "npm", reason="npm could not:\n\x1b[31mE404 <b>"))
-    assert steps(failed)["dependencies"] == ("trouble", "npm could not:")
-    starting = replace(failed, dev_server=DevServerFacts(state="starting"), install=InstallFacts("idle", "npm"))
+    starting = replace(running, dev_server=DevServerFacts(state="starting"), install=InstallFacts("idle", "npm"))
     assert steps(starting)["dependencies"] == ("done", "")
 
 
@@ -76,6 +75,48 @@ def test_a_failure_is_a_sentence_and_the_lines_that_prove_it() -> None:
     assert shown.kind == "failed"
     assert shown.sentence == "It ended 5 times in 2 minutes."
     assert shown.proof == ("next.config.ts:3:7: Unexpected token", "Error: broken")
+
+
+def test_a_failed_installation_is_the_page_and_leads_with_what_the_manager_named() -> None:
+    waiting = DevServerFacts(reason="its packages could not be installed")
+    reason = "npm could not install the packages:\ncode E404\n\x1b[31m404 Not Found - no-such-package"
+    failed = replace(NEW, sync=SYNCED, dev_server=waiting, install=InstallFacts("failed", "npm", reason=reason))
+    shown = view(failed, ["never mind"])
+    assert shown.kind == "failed"
+    assert shown.title == "npm could not install the packages"
+    assert (shown.sentence, shown.proof) == ("404 Not Found - no-such-package (E404)", ())
+    going_on = replace(failed, install=InstallFacts("running", "npm"))
+    assert view(going_on, []).kind == "waking"
+    assert view(replace(failed, dev_server=DevServerFacts(state="ready")), []).kind == "ready"
+
+
+def test_a_file_that_cannot_be_read_is_the_page_with_its_line() -> None:
+    message = 'package.json line 1, column 12: a comma before "}"\n{"name":"x",}\n           ^'
+    broken = Problem("install", message, "package.json", 1, 12)
+    now = replace(NEW, sync=SYNCED, install=InstallFacts("failed", reason=message), problems=(broken,))
+    shown = view(now, [])
+    assert (shown.kind, shown.title) == ("failed", "package.json cannot be read")
+    assert shown.sentence == 'package.json line 1, column 12: a comma before "}"'
+    assert shown.proof == ('{"name":"x",}', "           ^")
+    tsconfig = replace(broken, source="dev_server", file="tsconfig.json")
+    starting = replace(NEW, sync=SYNCED, dev_server=DevServerFacts(state="starting"), broken=(tsconfig,))
+    assert view(starting, []).title == "tsconfig.json cannot be read"
+
+
+def test_what_only_a_change_of_files_brings_is_not_waited_for() -> None:
+    waits = DevServerFacts(reason="no app was found", waits_for_files=True)
+    now = replace(NEW, sync=SYNCED, dev_server=waits)
+    assert (view(now, []).kind, view(now, []).sentence) == ("failed", "No app was found.")
+    assert view(replace(now, dev_server=replace(waits, waits_for_files=False)), []).kind == "waking"
+
+
+def test_the_page_leads_with_the_error_and_not_with_the_exit_status() -> None:
+    error = ErrorLine("Error: Cannot find module 'ms'", "next.config.ts", ("> 1 | import",), "Add ms to package.json.")
+    dev = DevServerFacts(state="restarting", reason="it exited with status 1", error=error)
+    shown = view(replace(NEW, sync=SYNCED, dev_server=dev), ["the log"])
+    assert (shown.kind, shown.title) == ("failed", "The dev server could not be started")
+    assert shown.sentence == "Error: Cannot find module 'ms' (next.config.ts)"
+    assert (shown.advice, shown.proof) == ("Add ms to package.json.", ("> 1 | import",))
 
 
 @given(st.text(max_size=80))
