@@ -17,6 +17,7 @@ Phase = Literal["starting", "running", "degraded", "sleeping", "stopping"]
 SyncState = Literal["starting", "current", "held", "failing"]
 DevServerState = Literal["waiting", "starting", "ready", "unresponsive", "restarting", "failed", "stopping", "stopped"]
 InstallState = Literal["idle", "running", "failed"]
+Level = Literal["error", "warning"]
 Source = Literal["compile", "runtime", "install", "sync", "dev_server"]
 Activity = Literal["request", "input", "edit", "editor", "none"]
 
@@ -133,21 +134,26 @@ class InstallFacts:
     """The app's packages. `state`: idle = node_modules is what package.json asks for, or nothing was asked yet.
 
     `progress`: how far a running one is, in a few words. `reason`: why the last one failed. `seconds`: how long the
-    last one took.
+    last one took. `blocks`: it failed and no earlier state of the packages works, so the dev server is not started.
     """
 
     state: InstallState = "idle"
-    manager: Literal["npm", "pnpm", "bun"] | None = None
+    manager: Literal["npm", "pnpm", "yarn", "yarn-berry", "bun"] | None = None
     since: str | None = None
     progress: str | None = None
     reason: str | None = None
     seconds: float | None = None
     runs: int = 0
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend (contract, section 4). `file` is relative to the workspace; line and column count from 1."""
+    """One thing to mend (contract, section 4). `file` is relative to the workspace; line and column count from 1.
+
+    `level`: an error keeps something from working, a warning does not. `code`: a stable name of the kind of problem,
+    for programs and for documentation, None where it has none.
+    """
 
     source: Source
     message: str
@@ -155,6 +161,8 @@ class Problem:
     line: int | None = None
     column: int | None = None
     since_revision: int | None = None
+    level: Level = "error"
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +219,8 @@ def phase(now: Snapshot) -> Phase:
         return "sleeping"
     if now.stopping:
         return "stopping"
+    if now.install.blocks:
+        return "degraded"
     if now.sync.applied_at is None or (now.dev_server.ready_at is None and now.dev_server.state != "failed"):
         return "starting"
     if now.sync.state == "current" and now.dev_server.state == "ready" and now.install.state != "failed":
@@ -230,11 +240,20 @@ def missing(now: Snapshot) -> tuple[str, ...]:
     waits = []
     if now.sync.applied_at is None:
         waits.append("the first sync is not on disk" + (f": {now.sync.failure.message}" if now.sync.failure else ""))
-    if now.dev_server.state != "ready":
+    if now.install.blocks:
+        waits.append(f"the packages are not installed: {' '.join((now.install.reason or '').split())}")
+    elif now.dev_server.state != "ready":
         waits.append(f"the dev server is {now.dev_server.state}: {now.dev_server.reason}")
     if now.stopping:
         waits.append("the agent is stopping")
     return tuple(waits)
+
+
+def _rank(problem: Problem) -> tuple[bool, bool]:
+    """What explains other problems comes first: a failed installation before the imports that it leaves unresolved.
+    Warnings come last. Problems of the same rank stay in the order in which they were found.
+    """
+    return problem.level == "warning", problem.source != "install"
 
 
 class Board:
@@ -260,7 +279,8 @@ class Board:
     def problems(self, source: Source, problems: tuple[Problem, ...]) -> None:
         """Replace all problems of one source; an empty tuple says that they are mended."""
         self._problems[source] = problems
-        self._set(replace(self.snapshot, problems=tuple(p for of in self._problems.values() for p in of)))
+        told = [problem for of in self._problems.values() for problem in of]
+        self._set(replace(self.snapshot, problems=tuple(sorted(told, key=_rank))))
 
     def sleeping(self) -> None:
         self._set(replace(self.snapshot, sleeping=True))

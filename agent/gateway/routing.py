@@ -145,7 +145,8 @@ def hopeless(now: Snapshot) -> bool:
     """Nothing will come of waiting: somebody has to mend something first."""
     state = now.dev_server.state
     refused = now.sync.failure is not None and now.sync.failure.code in _HOPELESS
-    return state == "failed" or (refused and state in {"waiting", "stopped"})
+    not_started = state in {"waiting", "stopped"}
+    return state == "failed" or ((refused or now.install.blocks) and not_started)
 
 
 def kept_away(path: str, now: Snapshot) -> bool:

@@ -22,7 +22,7 @@ from control.dev.doorbell import NobodyThere
 from control.dev.life import Life
 from control.dev.programs import Ended, Program, running
 from control.dev.terminal import Terminal
-from control.dev.workspace import ROOT, Place, Unusable, open_place
+from control.dev.workspace import ROOT, Place, Unusable, installers_path, open_place
 
 SAMPLE = ROOT / "examples" / "counter"
 PORTS = {"control": 8080, "PORT": 3000, "DEV_PORT": 3001, "AGENT_PORT": 9090}
@@ -111,6 +111,7 @@ def _agent_environ(place: Place, ports: dict[str, int]) -> dict[str, str]:
     environ = {name: value for name, value in os.environ.items() if name not in {"API_KEY", "FLY_MACHINE_ID"}}
     return {
         **environ,
+        "PATH": f"{installers_path()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "APP_ID": place.app_id,
         "API_URL": f"http://127.0.0.1:{ports['control']}",
         "API_KEY_FILE": str(place.key_file),

@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import os
-import shutil
 import stat
 import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,11 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.clock import Clock
 from agent.packages.installer import Dependencies
 from agent.packages.run import Limits
 from agent.process.output import LogTail
 from agent.status import InstallFacts, Problem, Source
+from scripts import setup
 from tests.peers.backend_client import Client, Place, syncing
 from tests.peers.backend_honest import HonestBackend
 
@@ -56,6 +58,14 @@ def program(folder: Path, name: str, script: str) -> str:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return f"{folder}:{os.environ['PATH']}"
+
+
+def with_installers() -> str:
+    """A PATH with the package managers that the image carries; skips where scripts/setup.py has not installed them."""
+    programs = setup.installers_place() / "bin"
+    if not programs.is_dir():
+        pytest.skip("pnpm, yarn and bun are not installed: python3 scripts/setup.py installers")
+    return f"{programs}{os.pathsep}{os.environ['PATH']}"
 
 
 @dataclass
@@ -169,8 +179,3 @@ class App:
         self.backend.put(dict(files), deleted)
         async with asyncio.timeout(PATIENCE):
             await self._client.until(lambda client: len(client.applied) > before)
-
-
-def has(manager: str) -> str | None:
-    """Where a package manager is: on PATH, or where the tests install those that no machine is sure to have."""
-    return shutil.which(manager)
