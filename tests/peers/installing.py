@@ -98,7 +98,10 @@ class Server:
 class App:
     """An app of a backend of ours, on a disk, with its packages. `history` is every fact that was published."""
 
-    def __init__(self, home: Path, *, path: str | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, home: Path, *, path: str | None = None, limits: Limits | None = None, user_home: Path | None = None
+    ) -> None:
+        """`user_home`: a HOME of its own, whose caches no other test has filled; npm's settings are taken along."""
         self.place = Place(home)
         self.place.workspace.mkdir(parents=True, exist_ok=True)
         self.place.state.mkdir(exist_ok=True)
@@ -111,6 +114,12 @@ class App:
         self._client: Client | None = None
         self._path = path or os.environ["PATH"]
         self._limits = limits
+        self._user_home = Path(os.environ["HOME"]) if user_home is None else user_home
+        if user_home is not None:
+            user_home.mkdir()
+            settings = Path(os.environ["HOME"]) / ".npmrc"
+            if settings.is_file():
+                shutil.copy(settings, user_home)
 
     @property
     def facts(self) -> InstallFacts:
@@ -132,7 +141,7 @@ class App:
         return Dependencies(
             workspace=self.place.workspace,
             state_dir=self.place.state,
-            environ={"PATH": self._path, "HOME": os.environ["HOME"], "API_KEY": "a secret"},
+            environ={"PATH": self._path, "HOME": str(self._user_home), "API_KEY": "a secret"},
             clock=Clock(),
             server=self.server,
             hear=self.logs.add,
