@@ -21,6 +21,7 @@ Phase = Literal["starting", "running", "degraded", "sleeping", "stopping"]
 SyncState = Literal["starting", "current", "held", "failing"]
 DevServerState = Literal["waiting", "starting", "ready", "unresponsive", "restarting", "failed", "stopping", "stopped"]
 InstallState = Literal["idle", "running", "failed"]
+Level = Literal["error", "warning"]
 Source = Literal["compile", "runtime", "install", "sync", "dev_server"]
 Activity = Literal["request", "input", "edit", "editor", "none"]
 
@@ -154,21 +155,26 @@ class InstallFacts:
     """The app's packages. `state`: idle = node_modules is what package.json asks for, or nothing was asked yet.
 
     `progress`: how far a running one is, in a few words. `reason`: why the last one failed. `seconds`: how long the
-    last one took.
+    last one took. `blocks`: it failed and no earlier state of the packages works, so the dev server is not started.
     """
 
     state: InstallState = "idle"
-    manager: Literal["npm", "pnpm", "bun"] | None = None
+    manager: Literal["npm", "pnpm", "yarn", "yarn-berry", "bun"] | None = None
     since: str | None = None
     progress: str | None = None
     reason: str | None = None
     seconds: float | None = None
     runs: int = 0
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend (contract, section 4). `file` is relative to the workspace; line and column count from 1."""
+    """One thing to mend (contract, section 4). `file` is relative to the workspace; line and column count from 1.
+
+    `level`: an error keeps something from working, a warning does not. `code`: a stable name of the kind of problem,
+    for programs and for documentation, None where it has none.
+    """
 
     source: Source
     message: str
@@ -176,6 +182,8 @@ class Problem:
     line: int | None = None
     column: int | None = None
     since_revision: int | None = None
+    level: Level = "error"
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +279,7 @@ def blocked(now: Snapshot) -> str | None:
         return failure.message
     if dev.state == "stopped":
         return None
-    if now.install.state == "failed":
+    if now.install.blocks:
         return now.install.reason or "the packages could not be installed"
     if now.broken:
         return now.broken[0].message
@@ -295,7 +303,9 @@ def missing(now: Snapshot) -> tuple[str, ...]:
     waits = []
     if now.sync.applied_at is None:
         waits.append("the first sync is not on disk" + (f": {now.sync.failure.message}" if now.sync.failure else ""))
-    if now.dev_server.state != "ready":
+    if now.install.blocks:
+        waits.append(f"the packages are not installed: {' '.join((now.install.reason or '').split())}")
+    elif now.dev_server.state != "ready":
         waits.append(f"the dev server is {now.dev_server.state}: {now.dev_server.reason}")
     if now.stopping:
         waits.append("the agent is stopping")
@@ -357,7 +367,7 @@ class Board:
         told = [problem for of in self._problems.values() for problem in of]
         places = {(problem.file, problem.line) for problem in told if problem.line is not None}
         told += (problem for problem in self._faults if (problem.file, problem.line) not in places)
-        return tuple(sorted(told, key=lambda problem: _ORDER.index(problem.source)))
+        return tuple(sorted(told, key=lambda problem: (problem.level == "warning", _ORDER.index(problem.source))))
 
     def _set(self, snapshot: Snapshot) -> None:
         if snapshot == self.snapshot:

@@ -3,7 +3,8 @@
     setup.py WANT... [-- ARGUMENT...]     then becomes .venv's Python with the arguments
 
 WANT is `control` (what runs the loop), `dev` (the same and the tools of the tests), `template` (the template's npm
-packages) or `chromium`. Everything lands in .venv/ and .preview/, which git ignores; only Chromium is the system's.
+packages), `installers` (the package managers beside npm) or `chromium`. Everything lands in .venv/ and .preview/, which
+git ignores; only Chromium is the system's.
 When all is there already this takes a tenth of a second.
 
 Standard library only, and it has to parse on a Python that is too old to run the rest: it is what says so.
@@ -25,6 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 CACHE = ROOT / ".preview"
 TEMPLATE = ROOT / "runtime" / "next-template"
+INSTALLERS = ROOT / "runtime" / "installers"
+PROGRAMS = {
+    "pnpm": "pnpm/bin/pnpm.cjs",
+    "yarn": "yarn/bin/yarn.js",
+    "yarn-berry": "@yarnpkg/cli-dist/bin/yarn.js",
+    "bun": "@oven/bun-*/bin/bun",
+}
+"""Name on PATH → file in node_modules, as runtime/Dockerfile links them."""
 LOG = CACHE / "setup.log"
 
 OLDEST_PYTHON = (3, 11)
@@ -44,6 +53,7 @@ def main(wants: list[str]) -> int:
         "control": lambda: python_packages("control", also_in=("dev",)),
         "dev": lambda: python_packages("dev"),
         "template": template_packages,
+        "installers": installers,
         "chromium": chromium,
     }
     wants, then = _split(wants)
@@ -131,6 +141,35 @@ def template_packages() -> None:
     run("installing the template's npm packages (about 390 MB)", "npm", "ci", "--no-audit", "--no-fund", cwd=partial)
     shutil.rmtree(place, ignore_errors=True)
     partial.rename(place)
+
+
+def installers() -> None:
+    """Install the package managers that the image carries: .preview/installers/<hash of the lock file>/bin."""
+    _check_node()
+    place = installers_place()
+    if (place / "bin").is_dir():
+        return
+    partial = place.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy2(INSTALLERS / name, partial)
+    npm = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    run("installing pnpm, yarn and bun (about 130 MB)", *npm, cwd=partial)
+    (partial / "bin").mkdir()
+    for name, path in PROGRAMS.items():
+        # bun has a package for each platform, and some have two: one is for processors without AVX2.
+        found = sorted((partial / "node_modules").glob(path))
+        if found:
+            (partial / "bin" / name).symlink_to(Path("..") / found[0].relative_to(partial))
+    shutil.rmtree(place, ignore_errors=True)
+    partial.rename(place)
+
+
+def installers_place() -> Path:
+    """Where `installers` puts what the lock file says now."""
+    lock = INSTALLERS / "package-lock.json"
+    return CACHE / "installers" / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
 
 
 def _check_node() -> None:

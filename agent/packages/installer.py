@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -29,11 +29,21 @@ from agent.clock import Clock, rfc3339
 from agent.errors import DiskError
 from agent.install_hooks import Errand
 from agent.isolation.user import DevUser
-from agent.packages import managers
+from agent.packages import course, engines, managers
 from agent.packages import wanted as packages
+from agent.packages.adoption import adopted
+from agent.packages.attempt import Attempts, Result, Task
+from agent.packages.course import LOADED, Course
+from agent.packages.generators import OWN
+from agent.packages.manifest import Broken
 from agent.packages.node_modules import HIDDEN_LOCK, Modules
-from agent.packages.run import Ended, Installer, Limits
-from agent.packages.wanted import Broken, Course, Files, Wanted
+from agent.packages.output import disk_was_full
+from agent.packages.regeneration import Regeneration
+from agent.packages.run import Installer, Limits
+from agent.packages.server_port import Server
+from agent.packages.toolbox import Toolbox
+from agent.packages.toolchain import Manager
+from agent.packages.wanted import Files, Wanted
 from agent.packages.warm_start import is_exactly
 from agent.status import InstallFacts, Problem, Source
 
@@ -41,27 +51,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PROGRESS_SECONDS = 0.25
+FAILED = "install-failed"
 FULL = "the disk was full during an installation"
 
 log = structlog.get_logger()
-
-
-class Server(Protocol):
-    """The dev server's supervisor, as far as packages go."""
-
-    def hold(self, why: str) -> None:
-        """Start nothing; what runs goes on."""
-
-    async def vacate(self, why: str) -> None:
-        """The same, and end what runs. Returns when nothing runs any more, or after some seconds."""
-
-    async def make_room(self, why: str) -> bool:
-        """End what runs and remove the caches, since the disk is full; False: they are gone already."""
-
-    def release(self) -> None:
-        """Go on, and look at once whether everything is there."""
-
-    def restart(self, reason: str) -> None: ...
 
 
 class Dependencies:
@@ -87,9 +80,10 @@ class Dependencies:
         self._server = server
         self._publish = publish
         self._problems = problems
-        self._on_path = partial(shutil.which, path=environ.get("PATH"))
         self._facts = InstallFacts()
         self._told_at = 0.0
+        self._notes: tuple[Problem, ...] = ()
+        self._node: str | None = None
         self._whole_project = False
         self._installer = Installer(
             workspace=workspace,
@@ -100,10 +94,19 @@ class Dependencies:
             limits=limits or Limits(),
             user=user,
         )
+        path = environ.get("PATH")
+        self._attempts = Attempts(
+            modules=self._modules,
+            installer=self._installer,
+            toolbox=Toolbox(self._installer, lambda program: shutil.which(program, path=path) is not None),
+            progress=self._progress,
+            vacate=server.vacate,
+        )
+        self._regeneration = Regeneration(self._modules, self._installer, self._progress)
         server.hold("its packages are being looked at")
 
     def concerns(self, path: str) -> bool:
-        return package_files.concerns(path)
+        return package_files.concerns(path) or self._regeneration.concerns(path)
 
     def end_now(self) -> None:
         """The last resort, when nobody waits any more: no installer runs on return."""
@@ -114,54 +117,69 @@ class Dependencies:
         try:
             await self._installer.end_orphan()
             await self._call(self._modules.recover)
+            self._node = await self._installer.version_of("node")
             files = await self._read(managed)
-            wanted = self._wanted(files, managed)
-            if wanted is not None and not await self._is_there(wanted, files, managed):
+            wanted = await self._wanted(files, managed)
+            if wanted is None:
+                return
+            if not await self._is_there(wanted, files, managed):
                 self._hold(wanted)
-                await self._install(wanted, prune=True, final=True)
+                await self._install(Task(wanted, prune=True, final=True, anew=self._is_anew), managed)
+            await self._generate(wanted, managed)
         except DiskError as error:
-            self._failed(Problem("install", str(error)), manager=None, seconds=None)
+            await self._failed(Problem("install", str(error), code=FAILED))
         finally:
-            self._server.release()
+            self._go_on()
 
     @asynccontextmanager
     async def errand(self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]) -> AsyncIterator[Errand]:
         self._whole_project = package_files.MANIFEST in managed
         files = await self._read(managed | changed.keys())
-        before = _quietly(files, managed, self._has)
+        before = _quietly(files, managed)
         files = {**files, **{path: data for path, data in changed.items() if data is not None}}
         files = {path: data for path, data in files.items() if changed.get(path, data) is not None}
-        wanted = self._wanted(files, managed)
+        wanted = await self._wanted(files, managed)
         if wanted is None or await self._is_there(wanted, files, managed):
-            yield Errand()
+            again = wanted is not None and any(self._regeneration.concerns(path) for path in changed)
+            try:
+                yield Errand(behind=partial(self._generate, wanted, managed) if wanted and again else None)
+            finally:
+                self._go_on()
             return
-        replaced = packages.replaced(before, wanted)
-        if self._is_anew or (self._modules.exist and self._modules.are_pnpms != (wanted.manager == "pnpm")):
+        replaced = course.replaced(before, wanted)
+        other = self._modules.layout != managers.layout(wanted.manager)
+        if self._is_anew or (self._modules.exist and other):
             replaced = ("node_modules",)
         loaded = await self._loaded()
         try:
             self._hold(wanted)
             if replaced:
                 await self._server.vacate(f"{', '.join(replaced)} is about to be replaced")
-            yield self._jobs(wanted, packages.course(before, wanted, is_new=not self._modules.exist or bool(replaced)))
+            # Without a tree that works there is nothing to keep working, and scripts find the files that they read.
+            is_new = bool(replaced) or not await self._call(lambda: self._modules.work)
+            yield self._jobs(wanted, course.course(before, wanted, is_new=is_new), managed)
         finally:
-            self._server.release()
+            self._go_on()
         if not replaced and (news := _news(loaded, await self._loaded())):
             self._server.restart(f"packages that it has loaded were replaced: {news}")
 
-    def _jobs(self, wanted: Wanted, course: Course) -> Errand:
-        ok = False
+    def _jobs(self, wanted: Wanted, plan: Course, managed: AbstractSet[str]) -> Errand:
+        first: Result | None = None
 
         async def ahead() -> None:
-            nonlocal ok
-            ok = await self._install(wanted, keep=course.keep, final=not course.behind)
+            nonlocal first
+            first = await self._install(Task(wanted, keep=plan.keep, final=not plan.behind, anew=self._is_anew))
 
         async def behind() -> None:
-            if ok or not course.ahead or wanted.own_scripts:  # else it would fail once more
-                await self._install(wanted, prune=True, gone=course.gone, final=True)
+            if first is None or first.ended.why is None:
+                again = plan.behind
+            else:  # it would fail once more, unless it was a script that misses one of the files
+                again = wanted.own_scripts is not None or _needed_files(first)
+            if again:
+                await self._install(Task(wanted, prune=True, gone=plan.gone, final=True, anew=self._is_anew), managed)
+            await self._generate(wanted, managed)
 
-        needs = partial(packages.needs, wanted)
-        return Errand(needs, ahead if course.ahead else None, behind if course.behind else None)
+        return Errand(partial(packages.needs, wanted), ahead if plan.ahead else None, behind)
 
     @property
     def _is_anew(self) -> bool:
@@ -171,32 +189,51 @@ class Dependencies:
     def _hold(self, wanted: Wanted) -> None:
         self._server.hold(f"its packages are being installed with {wanted.manager}")
 
-    def _has(self, program: str) -> bool:
-        return self._on_path(program) is not None
+    def _go_on(self) -> None:
+        """Let the dev server start, unless there are no packages that it could start with."""
+        if self._facts.blocks:
+            reason = (self._facts.reason or "").partition("\n")[0].rstrip(":")
+            self._server.hold(f"its packages are not installed: {reason}")
+        else:
+            self._server.release()
 
     async def _read(self, managed: AbstractSet[str]) -> Files:
-        at_root = {package_files.MANIFEST, *package_files.LOCKS, *package_files.SETTINGS}
+        at_root = {
+            package_files.MANIFEST,
+            *package_files.LOCKS,
+            *package_files.SETTINGS,
+            *package_files.TYPESCRIPT_SETTINGS,
+        }
         return await self._call(
             self._modules.read_all, at_root | {path for path in managed if package_files.concerns(path)}
         )
 
-    def _wanted(self, files: Files, managed: AbstractSet[str]) -> Wanted | None:
+    async def _wanted(self, files: Files, managed: AbstractSet[str]) -> Wanted | None:
         """What the files ask for, and what there is to say about it; None where there is nothing to install."""
         try:
-            wanted = packages.read(files, managed, self._has)
+            wanted = packages.read(files, managed)
         except Broken as broken:
             log.warning("install.impossible", reason=str(broken))
-            self._failed(broken.problem, manager=None, seconds=None)
+            # No dev server starts with a package.json that cannot be read. One that runs goes on.
+            await self._failed(broken.problem, broken=True)
             return None
         if wanted is None or wanted.nothing:
-            self._settled(())
+            self._settled(wanted.notes if wanted is not None else ())
             return None
+        if said := engines.mismatch(wanted.node, self._node):
+            note = Problem("install", said, package_files.MANIFEST, level="warning", code="engine-mismatch")
+            wanted = replace(wanted, notes=(*wanted.notes, note))
         return wanted
 
     async def _is_there(self, wanted: Wanted, files: Files, managed: AbstractSet[str]) -> bool:
         there = await self._call(self._are_there, wanted, files, managed)
         if there:
-            self._settled(wanted.notes)
+            earlier = await self._call(self._modules.notes)
+            told = [
+                Problem("install", message, package_files.MANIFEST, level="warning", code=code or None)
+                for message, code in earlier
+            ]
+            self._settled((*wanted.notes, *told))
         return there
 
     def _are_there(self, wanted: Wanted, files: Files, managed: AbstractSet[str]) -> bool:
@@ -206,10 +243,12 @@ class Dependencies:
                 modules.become_apps()
             return True
         hidden = modules.read(HIDDEN_LOCK) if wanted.manager == "npm" and modules.are_sound else None
-        if hidden is None or modules.are_pnpms:
+        if hidden is None or modules.layout != "flat":
             return False
         exact = self._is_anew and self._is_exactly(wanted, files, hidden)
-        if not exact and not packages.adopted(files, managed, hidden, self._is_installed):
+        if not exact and not adopted(files, managed, hidden, self._is_installed):
+            return False
+        if any(modules.version(name) is None for name, _ in wanted.extras):
             return False
         try:
             if self._whole_project:
@@ -229,67 +268,52 @@ class Dependencies:
             return False
         return is_exactly(files[package_files.MANIFEST], hidden) and all(map(self._is_installed, *_pairs(wanted)))
 
-    async def _install(
-        self,
-        wanted: Wanted,
-        *,
-        keep: tuple[str, ...] = (),
-        prune: bool = False,
-        gone: tuple[str, ...] = (),
-        final: bool,
-    ) -> bool:
-        """Run the installer; whether it succeeded. `final`: node_modules then is what `wanted` says."""
-        manager, since = wanted.manager, rfc3339(self._clock.wall())
-        self._tell(InstallFacts("running", manager, since, seconds=self._facts.seconds, runs=self._facts.runs + 1))
-        attempt = partial(self._attempt, wanted, keep=keep, prune=prune, gone=gone, final=final)
-        ended = await attempt()
-        if ended.why is not None and managers.disk_was_full(ended.why) and await self._server.make_room(FULL):
-            ended = await attempt()
-        why, seconds = ended.why, ended.seconds
-        if why is not None:
-            log.warning("install.failed", manager=manager, reason=why, seconds=round(seconds, 1))
-            problem = Problem("install", why, package_files.MANIFEST)
-            self._failed(problem, manager=manager, seconds=seconds, notes=wanted.notes)
-            return False
+    async def _install(self, task: Task, in_place: AbstractSet[str] | None = None) -> Result:
+        """Run the installer, and tell how it went. `in_place`: the app's files, where all of them are on the disk, so
+        that the scripts which run find what they read.
+        """
+        before = await self._regeneration.installed() if in_place is not None else {}
+        wanted, since = task.wanted, rfc3339(self._clock.wall())
+        self._tell(
+            InstallFacts("running", wanted.manager, since, seconds=self._facts.seconds, runs=self._facts.runs + 1)
+        )
+        result = await self._attempts.run(task)
+        if result.ended.why and disk_was_full(result.ended.why) and await self._server.make_room(FULL):
+            result = await self._attempts.run(task)
+        manager, seconds = result.manager, result.ended.seconds
+        if result.ended.why is not None:
+            log.warning("install.failed", manager=manager, reason=result.ended.why, seconds=round(seconds, 1))
+            await self._failed(_problem(result), manager=manager, seconds=seconds, notes=wanted.notes)
+            return result
         log.info("install.done", manager=manager, seconds=round(seconds, 1))
-        if final:
+        if in_place is not None:
+            after = await self._regeneration.installed()
+            fresh = {name for name, version in after.items() if before.get(name) != version}
+            await self._regeneration.look(wanted.own_scripts, in_place)
+            await self._regeneration.note({*fresh, OWN}, in_place)
+        if task.final:
             self._facts = replace(self._facts, manager=manager, since=since, seconds=round(seconds, 3))
-            self._settled(wanted.notes)
-        return True
+            self._settled((*wanted.notes, *result.notes))
+        return result
 
-    async def _attempt(
-        self, wanted: Wanted, *, keep: tuple[str, ...], prune: bool, gone: tuple[str, ...], final: bool
-    ) -> Ended:
-        """One run of the installer, and what node_modules is after it."""
-        manager = wanted.manager
-        keep = keep if managers.can_keep(manager) else ()
-        own_files = manager != "pnpm" and wanted.own_scripts
-        try:
-            locks = await self._call(self._modules.locks)
-            await self._call(
-                self._modules.begin,
-                pnpm=manager == "pnpm",
-                own_files=own_files,
-                prune=prune and manager == "npm",
-                anew=self._is_anew,
-            )
-            if manager == "bun":  # it takes away what its lock file had, and the backend's may never have had it
-                await self._call(self._modules.drop, gone)
-            ended = await self._installer.run(manager, managers.command(manager, keep), self._progress)
-            if ended.why is not None and keep and not ended.cut_short:
-                # What goes may be what forbids what comes. Then it goes first, and an import of it may show an error.
-                ended = await self._installer.run(manager, managers.command(manager), self._progress)
-            await self._call(self._modules.restore, locks)
-            if ended.why is None and final:
-                await self._call(self._modules.note, wanted.digest)
-            else:
-                await self._call(self._modules.put_back if ended.cut_short else self._modules.end)
-        except DiskError as error:
-            return Ended(0.0, str(error))
-        return ended
+    async def _generate(self, wanted: Wanted, managed: AbstractSet[str]) -> None:
+        """Run the install scripts whose files of the app have come or have changed."""
+        if self._facts.state == "failed":
+            return
+        await self._regeneration.look(wanted.own_scripts, managed)
+        due = await self._regeneration.due(managed)
+        if not due:
+            return
+        before, notes = self._facts, self._notes
+        self._tell(replace(before, state="running", progress=None))
+        failed = await self._regeneration.run(due, wanted.manager, managed)
+        self._tell(replace(before, state="idle", progress=None))
+        self._set_problems((*failed, *notes))
+        if packages_of := [generator.name for generator in due if generator.name]:
+            self._server.restart(f"packages that it has loaded were generated anew: {', '.join(packages_of)}")
 
     async def _loaded(self) -> Mapping[str, str | None]:
-        return await self._call(lambda: {name: self._modules.version(name) for name in packages.LOADED})
+        return await self._call(lambda: {name: self._modules.version(name) for name in LOADED})
 
     async def _call(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """In a thread; one that goes on after a cancellation is asked to hurry."""
@@ -306,36 +330,58 @@ class Dependencies:
             self._tell(replace(self._facts, progress=words))
 
     def _settled(self, notes: tuple[Problem, ...]) -> None:
-        self._tell(replace(self._facts, state="idle", progress=None, reason=None))
-        self._problems("install", notes)
+        self._tell(replace(self._facts, state="idle", progress=None, reason=None, blocks=False))
+        self._set_problems(notes)
 
-    def _failed(
+    async def _failed(
         self,
         problem: Problem,
         *,
-        manager: packages.Manager | None,
-        seconds: float | None,
+        manager: Manager | None = None,
+        seconds: float | None = None,
         notes: tuple[Problem, ...] = (),
+        broken: bool = False,
     ) -> None:
-        seconds = None if seconds is None else round(seconds, 3)
-        changes = {
-            "state": "failed",
-            "progress": None,
-            "reason": problem.message,
-            "seconds": seconds,
-            "manager": manager,
-        }
-        self._tell(replace(self._facts, **changes))  # type: ignore[arg-type]  # names are checked by replace itself
-        self._problems("install", (problem, *notes))
+        """Tell a failure. `broken`: the dev server could not start whatever is installed."""
+        works = not broken and not self._is_anew and await self._call(lambda: self._modules.work)
+        self._tell(
+            replace(
+                self._facts,
+                state="failed",
+                progress=None,
+                reason=problem.message,
+                seconds=None if seconds is None else round(seconds, 3),
+                manager=manager,
+                blocks=not works,
+            )
+        )
+        self._set_problems((problem, *notes))
+
+    def _set_problems(self, problems: tuple[Problem, ...]) -> None:
+        self._notes = problems
+        self._problems("install", problems)
 
     def _tell(self, facts: InstallFacts) -> None:
         self._facts = facts
         self._publish(facts)
 
 
-def _quietly(files: Files, managed: AbstractSet[str], on_path: Callable[[str], bool]) -> Wanted | None:
+def _problem(result: Result) -> Problem:
+    cause = result.ended.cause
+    message = result.ended.why or ""
+    if cause is None or cause.file is None:
+        return Problem("install", message, package_files.MANIFEST, code=FAILED)
+    return Problem("install", message, cause.file, cause.line, cause.column, code=FAILED)
+
+
+def _needed_files(result: Result) -> bool:
+    """Whether an installation ahead of the sources failed because a script reads one of them."""
+    return result.ended.cause is not None and result.ended.cause.script
+
+
+def _quietly(files: Files, managed: AbstractSet[str]) -> Wanted | None:
     try:
-        return packages.read(files, managed, on_path)
+        return packages.read(files, managed)
     except Broken:
         return None
 

@@ -1,48 +1,72 @@
-"""How each package manager is called, what its output means, and what it writes beside node_modules. Pure.
+"""How each package manager is called, and what it is told through its environment. Pure.
 
-All are asked the same: make node_modules what package.json and the lock file say, take what is in the cache without
-asking the registry, ask nobody anything, and leave package.json and the lock file as they are: those are the backend's.
+All are asked the same: make node_modules what package.json and the lock file say, ask nobody anything, and leave
+package.json and the lock file as they are: those are the backend's. The cache is taken without asking the registry only
+where a lock file names the versions; without one it would stand for versions that are no longer the newest.
+
+What must not live here: what their output means (output.py), and which one is used (toolchain.py).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from agent.packages.wanted import Manager
+from agent.packages.toolchain import Manager
 
-MESSAGE_LINES: Final = 12
-MESSAGE_CHARACTERS: Final = 2000
+Command = tuple[str, ...]
 
 _NPM = (
-    *("npm", "install", "--no-save", "--prefer-offline", "--no-audit", "--no-fund", "--progress=false"),
+    *("install", "--no-save", "--no-audit", "--no-fund", "--progress=false"),
     # npm is silent until its end otherwise. What it fetches is counted and not kept.
     "--loglevel=http",
 )
 _PNPM = (
-    *("pnpm", "install", "--prefer-offline", "--frozen-lockfile=false", "--reporter=append-only"),
-    *("--config.confirmModulesPurge=false",),
+    *("install", "--frozen-lockfile=false", "--reporter=append-only", "--config.confirmModulesPurge=false"),
+    # A finished tree is not thrown away because a build script was not allowed: that is told instead.
+    *("--config.strictDepBuilds=false", "--config.engineStrict=false"),
 )
-_BUN = ("--no-save", "--prefer-offline", "--no-progress")
+_YARN = ("install", "--non-interactive", "--no-progress", "--ignore-engines", "--pure-lockfile")
+_BUN = ("--no-save", "--no-progress")
 
 
-Command = tuple[str, ...]
-
-
-def command(manager: Manager, keep: tuple[str, ...] = ()) -> Command:
-    """`keep`: packages as `name@version` that stay, although package.json does not name them; pnpm cannot."""
+def command(
+    manager: Manager,
+    keep: tuple[str, ...] = (),
+    *,
+    program: str | None = None,
+    locked: bool = False,
+    legacy_peers: bool = False,
+) -> Command:
+    """`keep`: packages as `name@version` that are installed although package.json does not name them, where the
+    manager `takes_packages`. `program`: what to run, where it is not found on PATH by the manager's name. `locked`: a
+    lock file names the versions. `legacy_peers`: npm is to ignore peer dependencies, as it did up to version 6.
+    """
+    cached = ("--prefer-offline",) if locked else ()
     match manager:
         case "npm":
-            return (*_NPM, "--", *keep) if keep else _NPM
+            peers = ("--legacy-peer-deps",) if legacy_peers else ()
+            return (program or "npm", *_NPM, *cached, *peers, *(("--", *keep) if keep else ()))
         case "pnpm":
-            return _PNPM
+            return (program or "pnpm", *_PNPM, *cached)
+        case "yarn":
+            return (program or "yarn", *_YARN, *cached)
+        case "yarn-berry":
+            return (program or "yarn-berry", "install")
         case "bun":
-            return ("bun", "add", *_BUN, "--", *keep) if keep else ("bun", "install", *_BUN)
+            given = ("add", *_BUN, *cached, "--", *keep) if keep else ("install", *_BUN, *cached)
+            return (program or "bun", *given)
 
 
-def can_keep(manager: Manager) -> bool:
-    return manager != "pnpm"
+def takes_packages(manager: Manager) -> bool:
+    """Whether packages can be named on its command line without being written into package.json."""
+    return manager in {"npm", "bun"}
+
+
+def layout(manager: Manager) -> str:
+    """Which trees a manager can go on with: npm and bun share one form, the others have their own records."""
+    return "flat" if manager in {"npm", "bun"} else manager
 
 
 _PATIENCE: Final[Mapping[str, str]] = {
@@ -58,19 +82,41 @@ _NPM_SETTINGS: Final[Mapping[str, str]] = {
     "dry_run": "false",
     "package_lock_only": "false",
     "update_notifier": "false",
+    # An unsuitable Node.js is a warning of ours.
+    "engine_strict": "false",
     **_PATIENCE,
 }
 _PNPM_SETTINGS: Final[Mapping[str, str]] = {
-    # A packageManager field makes pnpm fetch and become that version. The image has one, and a registry that lacks the
-    # other must not stand in the way.
+    # A packageManager field makes pnpm fetch and become that version; which version runs is toolchain.py's to say.
     "manage_package_manager_versions": "false",  # up to 10
     "pm_on_fail": "ignore",  # from 11 on
+    "package_manager_strict": "false",  # 9
     **_PATIENCE,
 }
+_YARN_SETTINGS: Final[Mapping[str, str]] = {
+    # It refuses to run where package.json names another version.
+    "SKIP_YARN_COREPACK_CHECK": "1",
+}
+_BERRY_SETTINGS: Final[Mapping[str, str]] = {
+    "YARN_ENABLE_IMMUTABLE_INSTALLS": "false",
+    "YARN_ENABLE_HARDENED_MODE": "false",
+    "YARN_ENABLE_TELEMETRY": "false",
+    "YARN_ENABLE_PROGRESS_BARS": "false",
+    "YARN_ENABLE_COLORS": "false",
+    "YARN_ENABLE_HYPERLINKS": "false",
+    "YARN_ENABLE_INLINE_BUILDS": "true",  # what a build script says is in a file elsewhere otherwise
+    "YARN_HTTP_RETRY": "2",
+}
+_LINKER: Final = re.compile(rb"^nodeLinker: *['\"]?([\w-]+)", re.MULTILINE)
+_REGISTRY: Final = re.compile(rb"^\s*registry\s*=\s*(\S+)", re.MULTILINE)
 
 
-def variables(manager: Manager) -> dict[str, str]:
-    """What a manager is told besides the dev server's own environment."""
+def variables(manager: Manager, *, yarnrc: bytes = b"", npmrcs: tuple[bytes, ...] = ()) -> dict[str, str]:
+    """What a manager is told besides the dev server's own environment.
+
+    `yarnrc`: the app's .yarnrc.yml. `npmrcs`: the app's .npmrc and the user's, the first to name a registry counts;
+    yarn 2 and up reads neither, and the machine's registry has to be told to it.
+    """
     told = {"NO_COLOR": "1", "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0"}
     match manager:
         case "npm":
@@ -78,54 +124,26 @@ def variables(manager: Manager) -> dict[str, str]:
         case "pnpm":  # the prefix changed with 11
             prefixes = ("npm_config_", "pnpm_config_")
             return told | {prefix + name: value for prefix in prefixes for name, value in _PNPM_SETTINGS.items()}
+        case "yarn":
+            return {**told, **_YARN_SETTINGS}
+        case "yarn-berry":
+            return {**told, **_BERRY_SETTINGS, **_berry(yarnrc, npmrcs)}
         case "bun":
             return told
 
 
-_FETCHED = re.compile(r"npm http (?:fetch|cache) ")
-_SPOILED = re.compile(r"npm warn tar TAR_ENTRY_ERROR (?P<why>.+)")
-_NPM_ERROR = re.compile(r"npm (?:error|ERR!) ?")
-_NPM_NOISE = re.compile(r"A complete log of this run|\d+ Note that you can also|\d+ tarball, folder|\d+$|$")
-_START = {"pnpm": re.compile(r".*ERR_PNPM"), "bun": re.compile(r"error(?::| )")}
+def plugs_and_plays(yarnrc: bytes) -> bool:
+    """Whether yarn 2 and up would make no node_modules: that is its default."""
+    found = _LINKER.search(yarnrc)
+    return found is None or found[1] == b"pnp"
 
 
-class Reading:
-    """One run's output. `progress`: how far it is, in a few words. `spoiled`: what npm could not write, which it takes
-    for a success all the same.
-    """
-
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-        self._fetched = 0
-        self.progress = ""
-        self.spoiled: str | None = None
-
-    def hear(self, line: str) -> bool:
-        """Whether people should see it."""
-        if self._manager == "npm" and (found := _SPOILED.match(line)):
-            self.spoiled = self.spoiled or found["why"][:MESSAGE_CHARACTERS]
-        if _FETCHED.match(line):
-            self._fetched += 1
-            self.progress = f"{self._fetched} fetched"
-            return False
-        if line.strip() and not line.startswith("npm warn"):
-            self.progress = line.strip()[:120]
-        return True
-
-
-def blame(manager: Manager, lines: Iterable[str]) -> str:
-    """Why a run failed: the lines of its output that matter."""
-    said = [line.rstrip() for line in lines if line.strip()]
-    if manager == "npm":
-        own = [line[found.end() :] for line in said if (found := _NPM_ERROR.match(line))]
-        found_lines = [line for line in own if not _NPM_NOISE.match(line)]
-    else:
-        first = next((number for number, line in enumerate(said) if _START[manager].match(line)), len(said))
-        found_lines = said[first:]
-    matters = found_lines[:MESSAGE_LINES] or said[-MESSAGE_LINES:]
-    return "\n".join(matters)[:MESSAGE_CHARACTERS]
-
-
-def disk_was_full(why: str) -> bool:
-    """Whether a run failed for that, by its own words. What it had written may be gone again when somebody looks."""
-    return "ENOSPC" in why or "no space left on device" in why.casefold()
+def _berry(yarnrc: bytes, npmrcs: tuple[bytes, ...]) -> dict[str, str]:
+    told = {}
+    if plugs_and_plays(yarnrc):
+        told["YARN_NODE_LINKER"] = "node-modules"
+    if b"npmRegistryServer" not in yarnrc:
+        named = next((found[1] for npmrc in npmrcs if (found := _REGISTRY.search(npmrc))), None)
+        if named is not None:
+            told["YARN_NPM_REGISTRY_SERVER"] = named.decode("utf-8", "replace").strip("'\"")
+    return told

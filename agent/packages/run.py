@@ -9,6 +9,7 @@ What must not live here: whether to install, and what follows.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -23,9 +24,9 @@ from agent.errors import AgentError
 from agent.isolation import child_environment
 from agent.isolation.sandbox import confined
 from agent.isolation.user import DevUser
-from agent.packages import managers
 from agent.packages.managers import Command
-from agent.packages.wanted import Manager
+from agent.packages.output import Cause, Reading, cause
+from agent.packages.toolchain import Manager
 from agent.process import orphans
 from agent.process.child import Child, Stream, describe, spawn
 from agent.process.usage import Sampler
@@ -33,8 +34,10 @@ from agent.process.usage import Sampler
 log = structlog.get_logger()
 
 INSTALL_SECONDS: Final = 600.0  # a template without a cache takes 30 s, and a small shared CPU is ten times slower
+_VERSION_SECONDS: Final = 5.0
+_NPMRC_BYTES: Final = 64 * 1024
 SAMPLE_SECONDS: Final = 1.0
-LINES_KEPT: Final = 200
+LINES_KEPT: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`why`: None for a success, else one message. `cut_short`: it was killed, and what it wrote may be half there."""
+    """`why`: None for a success, else one message. `cut_short`: it was killed, and what it wrote may be half there.
+
+    `cause`: what the manager said about a failure of its own. `printed`: the last lines of the run.
+    """
 
     seconds: float
     why: str | None = None
     cut_short: bool = False
+    cause: Cause | None = None
+    printed: tuple[str, ...] = ()
 
 
 class Installer:
@@ -69,7 +77,7 @@ class Installer:
         user: DevUser | None,
     ) -> None:
         """`hear` is told every line that people should see. `user`: as for the dev server."""
-        self._workspace = workspace
+        self.workspace = workspace
         self._state_dir = state_dir
         self._environ = environ
         self._clock = clock
@@ -87,10 +95,52 @@ class Installer:
         if self._child is not None:
             self._child.end_now()
 
-    async def run(self, manager: Manager, command: Command, progress: Callable[[str], None]) -> Ended:
-        """Run `command` to its end. When this is cancelled, everything that it started is gone before it returns."""
+    @property
+    def home(self) -> Path:
+        """The home folder of the user as whom commands run."""
+        return self._user.home if self._user is not None else Path(self._environ.get("HOME") or "/")
+
+    @property
+    def path(self) -> str:
+        return self._environ.get("PATH", os.defpath)
+
+    async def version_of(self, program: str) -> str | None:
+        """What `program --version` prints, where it can be run."""
+        try:
+            async with asyncio.timeout(_VERSION_SECONDS):
+                process = await asyncio.create_subprocess_exec(
+                    program,
+                    "--version",
+                    env={"PATH": self.path},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.DEVNULL,
+                )
+                printed, _ = await process.communicate()
+        except (OSError, TimeoutError):
+            return None
+        return printed.decode("utf-8", "replace").strip() or None
+
+    def npmrc(self) -> bytes:
+        """The user's own .npmrc. Blocks."""
+        try:
+            with os.fdopen(os.open(self.home / ".npmrc", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+                return file.read(_NPMRC_BYTES)
+        except OSError:
+            return b""
+
+    async def run(
+        self,
+        manager: Manager,
+        command: Command,
+        progress: Callable[[str], None],
+        variables: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Run `command` to its end, with these `variables` besides the dev server's own environment. When this is
+        cancelled, everything that it started is gone before it returns.
+        """
         began = self._clock.monotonic()
-        reading, lines = managers.Reading(manager), deque[str](maxlen=LINES_KEPT)
+        reading, lines = Reading(manager), deque[str](maxlen=LINES_KEPT)
 
         def hear(_: Stream, line: str) -> None:
             before = reading.progress
@@ -102,7 +152,7 @@ class Installer:
 
         self._hear(f"$ {' '.join(command)}")
         try:
-            child = self._child = self._spawn(manager, command, hear)
+            child = self._child = self._spawn(command, variables or {}, hear)
         except AgentError as error:
             return Ended(self._clock.monotonic() - began, str(error))
         log.info("install.started", manager=manager, pid=child.pid)
@@ -117,18 +167,24 @@ class Installer:
         if status == 0 and reading.spoiled is not None:
             return Ended(took, f"{manager} could not write all of the packages: {reading.spoiled}", cut_short=True)
         if status == 0:
-            return Ended(took)
-        said = managers.blame(manager, lines)
-        why = f"{manager} could not install the packages" + (f":\n{said}" if said else f": {describe(status)}")
-        return Ended(took, why, cut_short=status < 0)
+            return Ended(took, printed=tuple(lines))
+        said = tuple(self._without_paths(line) for line in lines)
+        found = cause(manager, said)
+        why = f"{manager} could not install the packages"
+        why += f":\n{found.message}" if found.message else f": {describe(status)}"
+        return Ended(took, why, cut_short=status < 0, cause=found, printed=said)
 
-    def _spawn(self, manager: Manager, command: Command, hear: Callable[[Stream, str], None]) -> Child:
+    def _without_paths(self, line: str) -> str:
+        """Relative paths say as much to the app's author, and nothing about the machine."""
+        return line.replace(f"{self.workspace}/", "").replace(str(self.workspace), ".")
+
+    def _spawn(self, command: Command, variables: Mapping[str, str], hear: Callable[[Stream, str], None]) -> Child:
         run = secrets.token_hex(16)
         orphans.write(self._state_dir, orphans.Record(run), orphans.INSTALLER)
         return spawn(
             confined(command, self._user),
-            workspace=self._workspace,
-            environ={**child_environment.for_child(self._environ, run, self._user), **managers.variables(manager)},
+            workspace=self.workspace,
+            environ={**child_environment.for_child(self._environ, run, self._user), **variables},
             run=run,
             hear=hear,
         )

@@ -59,6 +59,8 @@ def _problem(problem: Problem) -> Body:
         "line": problem.line,
         "column": problem.column,
         "since_revision": problem.since_revision,
+        "level": problem.level,
+        "code": problem.code,
     }
 
 

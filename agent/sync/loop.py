@@ -248,7 +248,9 @@ class Sync:
         if not changed:
             return await self._thread.run(self._disk.apply, operations, etag=head.etag, revision=head.revision)
         gone = {path for path, data in changed.items() if data is None}
-        managed = (self._disk.manifest.files.keys() | changed.keys()) - gone - lent
+        gone |= {operation.path for operation in operations if isinstance(operation, Remove)}
+        written = {each.path for each in operations if isinstance(each, Put) and not each.template}
+        managed = (self._disk.manifest.files.keys() | changed.keys() | written) - gone - lent
         async with self._packages.errand(changed, managed) as errand:
             if errand.ahead is None:
                 outcome = await self._thread.run(self._disk.apply, operations, etag=head.etag, revision=head.revision)

@@ -21,7 +21,7 @@ from control.dev.life import Life
 from control.dev.ports import SHOWN, free_ports
 from control.dev.programs import Ended, Program, running
 from control.dev.terminal import Terminal
-from control.dev.workspace import Place, Unusable, open_place
+from control.dev.workspace import Place, Unusable, installers_path, open_place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,6 +109,7 @@ def _agent_environ(place: Place, ports: dict[str, int], app_dir: str | None = No
     environ = {name: value for name, value in os.environ.items() if name not in {"API_KEY", "FLY_MACHINE_ID"}}
     return {
         **environ,
+        "PATH": f"{installers_path()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "APP_ID": place.app_id,
         "API_URL": f"http://127.0.0.1:{ports['control']}",
         "API_KEY_FILE": str(place.key_file),

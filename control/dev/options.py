@@ -75,7 +75,8 @@ def main(arguments: list[str]) -> None:
     wrong = app_dir(chosen.folder, chosen.app_dir)
     if wrong is not None:
         options.error(wrong)
-    setup = [sys.executable, str(ROOT / "scripts" / "setup.py"), "control", "template", "--", "-m", "control.dev"]
+    wants = ("control", "template", "installers")
+    setup = [sys.executable, str(ROOT / "scripts" / "setup.py"), *wants, "--", "-m", "control.dev"]
     os.execv(sys.executable, [*setup, *arguments])  # noqa: S606 - the setup of this repository
 
 

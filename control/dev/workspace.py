@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "runtime" / "next-template"
+INSTALLERS = ROOT / "runtime" / "installers"
 CACHE = ROOT / ".preview"
 
 NOT_SOURCE = shutil.ignore_patterns("node_modules", ".next", "next-env.d.ts")
@@ -138,6 +139,12 @@ def _fingerprint(folder: Path) -> str:
         if path.is_file() and not parts & {"node_modules", ".next", "next-env.d.ts"}:
             whole.update(f"{path.relative_to(folder)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return whole.hexdigest()
+
+
+def installers_path() -> str:
+    """The folder with the package managers that the image carries, as scripts/setup.py made it."""
+    lock = (INSTALLERS / "package-lock.json").read_bytes()
+    return str(CACHE / "installers" / hashlib.sha256(lock).hexdigest()[:16] / "bin")
 
 
 def template_modules() -> Path:

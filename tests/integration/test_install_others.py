@@ -1,4 +1,4 @@
-"""Real pnpm and bun: the manager that the lock file names, over the tree that the template came with."""
+"""Real pnpm, yarn 1, yarn 4 and bun: the manager that the lock file names, over the tree of another."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import json
 import os
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from agent.packages.wanted import Manager
-from tests.conftest import ROOT
+from agent.packages.toolchain import Manager
 from tests.peers.backend_honest import serving
-from tests.peers.installing import App, manifest, package
+from tests.peers.installing import App, manifest, package, with_installers
 
 pytestmark = pytest.mark.timeout(180)
 
-TOOLS = ROOT / ".preview" / "tools"
-LOCKS: dict[Manager, str] = {"pnpm": "pnpm-lock.yaml", "bun": "bun.lock"}
-
-
-@cache
-def tools() -> str:
-    """A PATH with both managers, installed once from npm's registry; skips where that cannot be had."""
-    programs = TOOLS / "node_modules" / ".bin"
-    path = f"{os.environ['PATH']}:{programs}"
-    if not all(shutil.which(manager, path=path) for manager in LOCKS):
-        if shutil.which("npm") is None:
-            pytest.skip("npm is not on PATH, and pnpm and bun are to be installed with it")
-        TOOLS.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--prefix", str(TOOLS), "--no-audit", "--no-fund", "pnpm", "bun"]
-        ran = subprocess.run(command, capture_output=True, timeout=120, check=False)
-        if ran.returncode != 0:
-            pytest.skip("pnpm and bun are not on PATH and cannot be installed: npm's registry is out of reach")
-    return path
+LOCKS: dict[Manager, str] = {
+    "pnpm": "pnpm-lock.yaml",
+    "yarn": "yarn.lock",
+    "yarn-berry": "yarn.lock",
+    "bun": "bun.lock",
+}
+ALONE: dict[Manager, tuple[str, ...]] = {
+    "pnpm": ("install", "--lockfile-only"),
+    "yarn": ("install", "--non-interactive"),
+    "yarn-berry": ("install",),
+    "bun": ("install",),
+}
+"""How each of them makes a lock file of its own."""
+NAMED: dict[Manager, str] = {
+    "pnpm": "pnpm@10.0.0",
+    "yarn": "yarn@1.22.0",
+    "yarn-berry": "yarn@4.0.0",
+    "bun": "bun@1.0.0",
+}
+SETTINGS: dict[Manager, dict[str, bytes]] = {"yarn-berry": {".yarnrc.yml": b"nodeLinker: node-modules\n"}}
 
 
 @pytest.fixture(params=LOCKS)
@@ -47,7 +47,7 @@ def manager(request: pytest.FixtureRequest) -> Manager:
 
 @pytest.fixture
 def app(tmp_path: Path) -> App:
-    return App(tmp_path / "home", path=tools())
+    return App(tmp_path / "home", path=with_installers())
 
 
 @pytest.fixture
@@ -59,9 +59,11 @@ def lock_of(manager: Manager, files: bytes, folder: Path) -> bytes:
     """The lock file that the manager itself writes for this package.json."""
     folder.mkdir()
     (folder / "package.json").write_bytes(files)
-    install = [manager, "install", *(["--lockfile-only"] if manager == "pnpm" else [])]
-    environ = {**os.environ, "PATH": tools(), "CI": ""}
-    subprocess.run(install, cwd=folder, env=environ, check=True, capture_output=True, timeout=60)
+    environ = {**os.environ, "PATH": with_installers(), "CI": "", "YARN_NODE_LINKER": "node-modules"}
+    (folder / LOCKS[manager]).touch()  # yarn looks for its project further up where there is none
+    if manager != "yarn-berry":
+        (folder / LOCKS[manager]).unlink()
+    subprocess.run([manager, *ALONE[manager]], cwd=folder, env=environ, check=True, capture_output=True, timeout=60)
     return (folder / LOCKS[manager]).read_bytes()
 
 
@@ -71,7 +73,7 @@ async def test_the_manager_of_the_lock_file_installs_and_leaves_the_lock_file_al
     first, second = manifest({"a": package(shelf, "a")}), manifest({"a": package(shelf, "a"), "b": package(shelf, "b")})
     lock = lock_of(manager, first, tmp_path / "made")
     async with app.running(serving):
-        await app.put({"package.json": first, LOCKS[manager]: lock})
+        await app.put({"package.json": first, LOCKS[manager]: lock, **SETTINGS.get(manager, {})})
         assert (app.facts.manager, app.problems) == (manager, ())
         assert app.installed() == {"a": "1.0.0"}
 
@@ -80,7 +82,8 @@ async def test_the_manager_of_the_lock_file_installs_and_leaves_the_lock_file_al
         await app.put({"package.json": first})
         assert app.installed() == {"a": "1.0.0"}
     names = {path.name for path in app.place.workspace.iterdir()}
-    assert names == {"node_modules", "package.json", LOCKS[manager]}
+    own = {".yarn", *SETTINGS.get(manager, {})} if manager == "yarn-berry" else set()
+    assert names == {"node_modules", "package.json", LOCKS[manager], *own}
     assert (app.place.workspace / LOCKS[manager]).read_bytes() == lock
 
 
@@ -90,7 +93,7 @@ async def test_a_package_that_does_not_exist_is_told_in_the_managers_words(
     first = manifest({"a": package(shelf, "a")})
     lock = lock_of(manager, first, tmp_path / "made")
     async with app.running(serving):
-        await app.put({"package.json": first, LOCKS[manager]: lock})
+        await app.put({"package.json": first, LOCKS[manager]: lock, **SETTINGS.get(manager, {})})
         await app.put({"package.json": manifest({"a": package(shelf, "a"), "b": f"file:{shelf}/nowhere.tgz"})})
         (problem,) = app.problems
         assert "nowhere.tgz" in problem.message
@@ -110,11 +113,11 @@ async def test_another_managers_tree_is_replaced_and_nothing_written_through_its
     newer = manifest({**said, "a": package(shelf, "a", "2.0.0")})
     lock = lock_of(manager, newer, tmp_path / "made")
     async with app.running(serving):
-        await app.put({"package.json": newer, LOCKS[manager]: lock})
+        await app.put({"package.json": newer, LOCKS[manager]: lock, **SETTINGS.get(manager, {})})
 
         assert (app.problems, app.installed()) == ((), {"a": "2.0.0", "b": "1.0.0"})
     assert {path: path.read_bytes() for path in by_npm.rglob("*.js*")} == before
-    assert sorted(path.name for path in app.place.state.glob("packages*")) == ["packages.json"]
+    assert sorted(path.name for path in app.place.state.glob("packages*")) == ["packages.json", "packages.worked"]
     if manager == "pnpm":
         assert (app.modules / "a").is_symlink()
         assert any(said.startswith("vacate: node_modules") for said in app.server.said)
@@ -126,7 +129,7 @@ async def test_a_tree_of_another_layout_is_put_back_when_the_new_one_fails(
     async with app.running(serving):
         await app.put({"package.json": manifest({"a": package(shelf, "a")})})
         assert app.facts.manager == "npm"
-        bad = manifest({"a": package(shelf, "a"), "b": f"file:{shelf}/nowhere.tgz"}, packageManager=f"{manager}@1.0.0")
+        bad = manifest({"a": package(shelf, "a"), "b": f"file:{shelf}/nowhere.tgz"}, packageManager=NAMED[manager])
         await app.put({"package.json": bad})
 
         assert app.facts.state == "failed"

@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.clock import Clock
 from agent.packages.installer import Dependencies
 from agent.packages.run import Limits
 from agent.process.output import LogTail
 from agent.status import InstallFacts, Problem, Source
+from scripts import setup
 from tests.peers.backend_client import Client, Place, syncing
 from tests.peers.backend_honest import HonestBackend
 
@@ -58,6 +61,14 @@ def program(folder: Path, name: str, script: str) -> str:
     return f"{folder}:{os.environ['PATH']}"
 
 
+def with_installers() -> str:
+    """A PATH with the package managers that the image carries; skips where scripts/setup.py has not installed them."""
+    programs = setup.installers_place() / "bin"
+    if not programs.is_dir():
+        pytest.skip("pnpm, yarn and bun are not installed: python3 scripts/setup.py installers")
+    return f"{programs}{os.pathsep}{os.environ['PATH']}"
+
+
 @dataclass
 class Server:
     """What the supervisor is told."""
@@ -88,7 +99,10 @@ class Server:
 class App:
     """An app of a backend of ours, on a disk, with its packages. `history` is every fact that was published."""
 
-    def __init__(self, home: Path, *, path: str | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, home: Path, *, path: str | None = None, limits: Limits | None = None, user_home: Path | None = None
+    ) -> None:
+        """`user_home`: a HOME of its own, whose caches no other test has filled; npm's settings are taken along."""
         self.place = Place(home)
         self.place.workspace.mkdir(parents=True, exist_ok=True)
         self.place.state.mkdir(exist_ok=True)
@@ -101,6 +115,12 @@ class App:
         self._client: Client | None = None
         self._path = path or os.environ["PATH"]
         self._limits = limits
+        self._user_home = Path(os.environ["HOME"]) if user_home is None else user_home
+        if user_home is not None:
+            user_home.mkdir()
+            settings = Path(os.environ["HOME"]) / ".npmrc"
+            if settings.is_file():
+                shutil.copy(settings, user_home)
 
     @property
     def facts(self) -> InstallFacts:
@@ -122,7 +142,7 @@ class App:
         return Dependencies(
             workspace=self.place.workspace,
             state_dir=self.place.state,
-            environ={"PATH": self._path, "HOME": os.environ["HOME"], "API_KEY": "a secret"},
+            environ={"PATH": self._path, "HOME": str(self._user_home), "API_KEY": "a secret"},
             clock=Clock(),
             server=self.server,
             hear=self.logs.add,
@@ -169,8 +189,3 @@ class App:
         self.backend.put(dict(files), deleted)
         async with asyncio.timeout(PATIENCE):
             await self._client.until(lambda client: len(client.applied) > before)
-
-
-def has(manager: str) -> str | None:
-    """Where a package manager is: on PATH, or where the tests install those that no machine is sure to have."""
-    return shutil.which(manager)

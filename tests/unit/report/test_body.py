@@ -30,6 +30,8 @@ def test_it_is_the_contracts_json_word_for_word() -> None:
                 "line": 12,
                 "column": 5,
                 "since_revision": 213,
+                "level": "error",
+                "code": None,
             }
         ],
         "receipts": [],

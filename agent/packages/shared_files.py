@@ -1,0 +1,28 @@
+"""Gives files of node_modules that have another name outside of it bytes of their own. Blocks, and follows no link."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def unshare(modules: Path, copy: Path, check: Callable[[], None]) -> None:
+    """`copy`: a name on the same disk for the file that is being made. `check` may raise to end it early."""
+    for _, _, names, folder in os.fwalk(modules):
+        check()
+        for name in names:
+            there = os.lstat(name, dir_fd=folder)
+            if stat.S_ISREG(there.st_mode) and there.st_nlink > 1:
+                with os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as source, copy.open("wb") as target:
+                    there = os.fstat(source.fileno())  # another file may have taken the name
+                    shutil.copyfileobj(source, target)
+                    os.fchmod(target.fileno(), stat.S_IMODE(there.st_mode))
+                    os.fchown(target.fileno(), there.st_uid, there.st_gid)
+                os.utime(copy, ns=(there.st_atime_ns, there.st_mtime_ns))
+                os.rename(copy, name, dst_dir_fd=folder)
