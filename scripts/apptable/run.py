@@ -1,0 +1,123 @@
+"""Runs the rows: makes all apps first, then tells two stories at a time, each with a Chromium of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from scripts.apptable import edits, making, programs, tab
+from scripts.apptable.judge import Judged, broken, left_out
+from scripts.apptable.judge import edits as followed
+from scripts.apptable.making import App
+from scripts.apptable.rows import Row
+from scripts.apptable.story import Story
+
+Mode = Literal["both", "ours", "bare"]
+"""Which sides run."""
+
+FIRST_PORT = 24_000
+PORTS = 1_000
+ROW_SECONDS = 420.0
+
+
+def ports() -> Callable[[], int]:
+    """Ports that nobody holds, below those that the system gives away by itself; none twice."""
+    numbers = itertools.cycle(range(FIRST_PORT, FIRST_PORT + PORTS))
+
+    def port() -> int:
+        for number in itertools.islice(numbers, PORTS):
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", number))
+                return number
+        raise programs.Failed(f"no port is free from {FIRST_PORT} to {FIRST_PORT + PORTS}")
+
+    return port
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """A folder on the filesystem of the template's packages, gone afterwards."""
+    making.HOME.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="run-", dir=making.HOME))
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@dataclass
+class Run:
+    place: Path
+    node: int
+    mode: Mode
+    at_once: int
+    began: float = field(default_factory=time.monotonic)
+    judged: dict[str, Judged] = field(default_factory=dict)
+
+    def say(self, text: str) -> None:
+        print(f"{time.monotonic() - self.began:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+    async def all(self, rows: Sequence[Row]) -> None:
+        made = await self._make(rows)
+        queue = iter(made)
+        port = ports()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.at_once):
+                group.create_task(self._worker(queue, port))
+
+    async def _make(self, rows: Sequence[Row]) -> list[App]:
+        made = []
+        with making.held():
+            for row in rows:
+                if self.mode == "bare" and not row.bare:
+                    continue
+                if row.node > self.node:
+                    self.judged[row.name] = left_out(row, f"needs Node.js {row.node}, and here is {self.node}")
+                    continue
+                try:
+                    one = await making.app(row)
+                    if self.mode != "ours" and row.bare and row.packages:
+                        await making.prime(one)
+                except (programs.Failed, OSError) as failed:
+                    self.judged[row.name] = broken(row, f"could not be made: {failed}")
+                    self.say(f"{row.name}: could not be made")
+                    continue
+                made.append(one)
+        self.say(f"{len(made)} apps are made")
+        return made
+
+    async def _worker(self, queue: Iterator[App], port: Callable[[], int]) -> None:
+        for made in queue:
+            judged = await self._tell(made, port)
+            self.judged[made.row.name] = judged
+            told = ", ".join(f"{name} {value}" for name, value in followed(judged).items())
+            self.say(f"{made.row.name}: {judged.verdict} {told}")
+            for failure in judged.failures:
+                self.say(f"    {failure.splitlines()[0][:300]}")
+
+    async def _tell(self, made: App, port: Callable[[], int]) -> Judged:
+        place = self.place / made.row.name
+        place.mkdir()
+        try:
+            async with asyncio.timeout(ROW_SECONDS), tab.chromium() as browser:
+                story = Story(made, place, port, browser)
+                return await (story.tell_bare() if self.mode == "bare" else story.tell(with_bare=self.mode == "both"))
+        except TimeoutError:
+            return broken(made.row, f"not done within {ROW_SECONDS:g} s")
+        except edits.Unfit as unfit:
+            return broken(made.row, str(unfit))
+        except Exception as error:  # noqa: BLE001 - one row that breaks leaves the others their turn
+            return broken(made.row, f"{type(error).__name__}: {error}\n{traceback.format_exc()[-2000:]}")
+        finally:
+            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
