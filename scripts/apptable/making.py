@@ -7,13 +7,12 @@ comparison pays for the network. The whole folder can be deleted at any time.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +25,7 @@ from scripts.apptable.rows import Row, from_json
 HOME = CACHE / "apps-cache"
 OWN = ROOT / "tests" / "apps"
 INSTALLERS = ROOT / "runtime" / "installers"
+BIN = "node_modules/.bin"
 TARBALLS = "tarballs"
 """A folder of an own app whose folders are packed into vendor/NAME-VERSION.tgz, as npm pack does."""
 MAKE_SECONDS = 240.0
@@ -45,15 +45,6 @@ def rows() -> list[Row]:
     return [made.row for made in GENERATED] + own
 
 
-@contextmanager
-def held() -> Iterator[None]:
-    """The cache, against another scripts/apps that makes apps at the same time."""
-    HOME.mkdir(parents=True, exist_ok=True)
-    with (HOME / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 async def app(row: Row) -> App:
     """The row's files, from the cache or made now. Raises programs.Failed."""
     generated = next((made for made in GENERATED if made.row.name == row.name), None)
@@ -63,10 +54,16 @@ async def app(row: Row) -> App:
     if not place.is_dir():
         partial = Path(tempfile.mkdtemp(dir=_folder("making")))
         await _make(row, generated, sources, partial)
-        place.parent.mkdir(exist_ok=True)
-        (partial / row.name).rename(place)
+        _moved(partial / row.name, place)
         shutil.rmtree(partial)
     return App(row, folders.read(place))
+
+
+def _moved(made: Path, place: Path) -> None:
+    """Into place in one step, so that another scripts/apps at the same time sees all of it or nothing."""
+    place.parent.mkdir(exist_ok=True)
+    with suppress(OSError):  # the other one was faster, and made the same
+        made.rename(place)
 
 
 def own_files(folder: Path) -> Files:
@@ -90,7 +87,7 @@ def _key(row: Row, generated: Generated | None, sources: Files) -> str:
 
 async def _make(row: Row, generated: Generated | None, sources: Files, partial: Path) -> None:
     folder, log = partial / row.name, partial / "log"
-    environ = programs.environment(await tools(row.manager))
+    environ = programs.environment(tools(row.manager))
     if generated:
         command = tuple(word.replace("{name}", row.name) for word in generated.command)
         await programs.run(command, partial, log, environ, MAKE_SECONDS)
@@ -112,28 +109,40 @@ def _folder(name: str) -> Path:
     return path
 
 
-async def tools(manager: str) -> str:
+def tools(manager: str) -> str:
     """The folder of the manager's program, to be put before PATH; empty for npm."""
-    package = managers.package(manager)
-    return await _installed(manager.replace("/", "-"), [package]) if package else ""
+    return str(HOME / "tools" / manager / BIN) if managers.package(manager) else ""
 
 
-async def image_tools() -> str:
-    """The managers that the image has."""
+def image_tools() -> str:
+    """The folder of the managers that the image has."""
+    return str(HOME / "tools" / _image_name() / BIN)
+
+
+async def install_tools(wanted: Iterable[str]) -> None:
+    """Install the managers of `wanted` and those of the image, where they are not yet. Raises programs.Failed."""
+    for manager in sorted(set(wanted)):
+        if package := managers.package(manager):
+            await _install_tool(manager, [package])
+    await _install_tool(_image_name(), _image_packages())
+
+
+def _image_packages() -> list[str]:
     wanted = json.loads((INSTALLERS / "package.json").read_bytes())["dependencies"]
-    packages = [f"{name}@{version}" for name, version in sorted(wanted.items())]
-    return await _installed("image-" + hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8], packages)
+    return [f"{name}@{version}" for name, version in sorted(wanted.items())]
 
 
-async def _installed(name: str, packages: list[str]) -> str:
-    place = _folder("tools") / name
-    if not (place / "done").is_file():
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        command = ("npm", "install", "--prefix", str(place), "--no-save", *packages)
-        await programs.run(command, place, place / "log", programs.environment(), MAKE_SECONDS)
-        (place / "done").touch()
-    return str(place / "node_modules" / ".bin")
+def _image_name() -> str:
+    return "image-" + hashlib.sha256(" ".join(_image_packages()).encode()).hexdigest()[:8]
+
+
+async def _install_tool(name: str, packages: list[str]) -> None:
+    if (HOME / "tools" / name).is_dir():
+        return
+    partial = Path(tempfile.mkdtemp(dir=_folder("making")))
+    command = ("npm", "install", "--prefix", str(partial), "--no-save", *packages)
+    await programs.run(command, partial, partial / "log", programs.environment(), MAKE_SECONDS)
+    _moved(partial, HOME / "tools" / name)
 
 
 async def prime(made: App) -> None:
@@ -171,6 +180,4 @@ async def install(row: Row, files: Mapping[str, bytes], place: Path, folder: Pat
 async def install_in(row: Row, place: Path, folder: Path) -> None:
     """`place` is for the log."""
     command = row.install or managers.install(row.manager)
-    await programs.run(
-        command, folder, place / "install.log", programs.environment(await tools(row.manager)), MAKE_SECONDS
-    )
+    await programs.run(command, folder, place / "install.log", programs.environment(tools(row.manager)), MAKE_SECONDS)

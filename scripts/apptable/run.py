@@ -1,4 +1,4 @@
-"""Runs the rows: makes all apps first, then tells two stories at a time, each with a Chromium of its own."""
+"""Runs the rows, two at a time, each in a folder and with a Chromium of its own."""
 
 from __future__ import annotations
 
@@ -69,42 +69,33 @@ class Run:
         print(f"{time.monotonic() - self.began:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     async def all(self, rows: Sequence[Row]) -> None:
-        made = await self._make(rows)
-        queue = iter(made)
+        chosen = [row for row in rows if row.bare or self.mode != "bare"]
+        await making.install_tools(row.manager for row in chosen if row.node <= self.node)
+        queue = iter(chosen)
         port = ports()
         async with asyncio.TaskGroup() as group:
             for _ in range(self.at_once):
                 group.create_task(self._worker(queue, port))
 
-    async def _make(self, rows: Sequence[Row]) -> list[App]:
-        made = []
-        with making.held():
-            for row in rows:
-                if self.mode == "bare" and not row.bare:
-                    continue
-                if row.node > self.node:
-                    self.judged[row.name] = left_out(row, f"needs Node.js {row.node}, and here is {self.node}")
-                    continue
-                try:
-                    one = await making.app(row)
-                    if self.mode != "ours" and row.bare and row.packages:
-                        await making.prime(one)
-                except (programs.Failed, OSError) as failed:
-                    self.judged[row.name] = broken(row, f"could not be made: {failed}")
-                    self.say(f"{row.name}: could not be made")
-                    continue
-                made.append(one)
-        self.say(f"{len(made)} apps are made")
-        return made
-
-    async def _worker(self, queue: Iterator[App], port: Callable[[], int]) -> None:
-        for made in queue:
-            judged = await self._tell(made, port)
-            self.judged[made.row.name] = judged
+    async def _worker(self, queue: Iterator[Row], port: Callable[[], int]) -> None:
+        for row in queue:
+            judged = await self._row(row, port)
+            self.judged[row.name] = judged
             told = ", ".join(f"{name} {value}" for name, value in followed(judged).items())
-            self.say(f"{made.row.name}: {judged.verdict} {told}")
+            self.say(f"{row.name}: {judged.verdict} {told}")
             for failure in judged.failures:
                 self.say(f"    {failure.splitlines()[0][:300]}")
+
+    async def _row(self, row: Row, port: Callable[[], int]) -> Judged:
+        if row.node > self.node:
+            return left_out(row, f"needs Node.js {row.node}, and here is {self.node}")
+        try:
+            made = await making.app(row)
+            if self.mode != "ours" and row.bare and row.packages:
+                await making.prime(made)
+        except (programs.Failed, OSError) as failed:
+            return broken(row, f"could not be made: {failed}")
+        return await self._tell(made, port)
 
     async def _tell(self, made: App, port: Callable[[], int]) -> Judged:
         place = self.place / made.row.name

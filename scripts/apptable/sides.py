@@ -61,9 +61,12 @@ class Bare:
     """Seconds that the installation took."""
 
     async def put(self, changes: Changes) -> None:
-        folders.write(self.folder, changes)
-        if any(PurePosixPath(path).name == "package.json" for path in changes):
+        """Packages first: a person installs one, and then imports it."""
+        packages = {path: content for path, content in changes.items() if PurePosixPath(path).name == "package.json"}
+        if packages:
+            folders.write(self.folder, packages)
             await making.install_in(self.row, self.place, self.folder)
+        folders.write(self.folder, changes)
 
     async def problems(self) -> None:
         return None
@@ -88,10 +91,10 @@ async def bare(made: App, place: Path, ports: Ports) -> AsyncIterator[Bare]:
     installed = time.monotonic() - began
     port = str(ports())
     command = row.dev or managers.dev(row.manager, row.arguments)
-    environ = programs.environment(await making.tools(row.manager), PORT=port)
+    environ = programs.environment(making.tools(row.manager), PORT=port)
     filled = [word.replace("{port}", port) for word in command]
     async with programs.started(filled, folder, place / "dev.log", environ) as child:
-        yield Bare(row, place, folder, f"http://127.0.0.1:{port}", child, began, installed)
+        yield Bare(row, place, folder, f"http://localhost:{port}", child, began, installed)
 
 
 @dataclass
@@ -167,7 +170,7 @@ def _sendable(files: Mapping[str, bytes | str]) -> dict[str, str | bytes]:
 async def ours(made: App, place: Path, ports: Ports) -> AsyncIterator[Ours]:
     """A backend that has the app's files, and an agent on a new workspace, just started."""
     workspace = new_workspace(place)
-    environ = programs.environment(await making.image_tools())
+    environ = programs.environment(making.image_tools())
     async with backend(place, ports()) as api:
         start = {path: content for path, content in made.files.items() if made.row.first.get(path, "") is not None}
         start |= {path: text.encode() for path, text in made.row.first.items() if text is not None}

@@ -18,11 +18,12 @@ from scripts.apptable.rows import Step
 from scripts.apptable.sides import Ours, Side
 from scripts.apptable.tab import NotSeen, Tab
 
-BARE_SECONDS = 90.0
+BARE_SECONDS = 120.0
+"""After its packages are installed."""
 SETTLE_SECONDS = 1.0
 SLOWER = 3.0
 """How many times the bare seconds the first page may take here before it counts as not seen."""
-LEAST_SECONDS = 45.0
+LEAST_SECONDS = 60.0
 PROBLEM_SECONDS = 60.0
 WARNING_SECONDS = 10.0
 
@@ -113,10 +114,11 @@ class Story:
 
     async def _first_page(self, seen: SideSeen, side: Side, page: Tab, began: float, within: float) -> None:
         row = self.made.row
+        end = time.monotonic() + within
         try:
             if not page.is_open:
                 await page.open(side.url + row.open, within)
-            await tab.until(lambda: page.sees(row.see), within - (time.monotonic() - began), side.given_up)
+            await tab.until(lambda: page.sees(row.see), max(1, end - time.monotonic()), side.given_up)
         except NotSeen as not_seen:
             seen.why = f"expected {row.see!r}, {not_seen}; {await page.seen()}"
             return

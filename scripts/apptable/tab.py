@@ -27,12 +27,13 @@ FLAGS = (
 LOOK_SECONDS = 0.1
 LOAD_MS = 60_000
 
-# Next and Vite draw their overlays in shadow roots, whose text the document's own does not contain.
+# Next, Vite and Astro draw their overlays in shadow roots, whose text the document's own does not contain.
 OVERLAY = """() => {
   const next = document.querySelector("nextjs-portal")?.shadowRoot?.querySelector("[data-nextjs-dialog]");
-  const vite = document.querySelector("vite-error-overlay")?.shadowRoot?.querySelector(".message-body, .message");
-  const shown = next ?? vite;
-  return shown ? (shown.innerText || "an overlay without text").slice(0, 1500) : "";
+  const vite = document.querySelector("vite-error-overlay")?.shadowRoot;
+  if (!next && !vite) return "";
+  const said = next ?? vite.querySelector(".message, #message, #error-overlay") ?? vite.lastElementChild;
+  return (said?.innerText || "an overlay without text").slice(0, 1500);
 }"""
 TEXT = "() => (document.body?.innerText ?? '').slice(0, 20000)"
 STYLE = "() => getComputedStyle(document.documentElement).getPropertyValue('--previewed').trim()"
@@ -128,7 +129,7 @@ async def until(
         if given_up is not None and (why := await given_up()):
             raise NotSeen(why)
         if time.monotonic() - began > within:
-            raise NotSeen(f"not within {within:g} s")
+            raise NotSeen(f"not within {within:.0f} s")
         await asyncio.sleep(LOOK_SECONDS)  # the page's own timers and overlays tell nobody
     return time.monotonic() - began
 
