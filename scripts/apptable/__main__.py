@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from control.dev.workspace import CACHE
+from control.dev.workspace import CACHE, ROOT
 from scripts.apptable import making, report
 from scripts.apptable.rows import Row
 from scripts.apptable.run import Run, home
@@ -28,8 +28,7 @@ AT_ONCE = 2
 def main() -> int:
     given = _parser().parse_args()
     if given.names == ["readme"]:
-        print(report.as_markdown(orjson.loads(given.json.read_bytes())))
-        return 0
+        return _readme(given.json)
     rows = _chosen(making.rows(), given.names, quick=given.quick)
     if given.list:
         print("\n".join(f"{row.name:<26}{'quick  ' if row.quick else '       '}{row.kind}" for row in rows))
@@ -58,6 +57,19 @@ def main() -> int:
     return status or int(any(one.verdict == "fails" for one in judged))
 
 
+def _readme(result: Path) -> int:
+    """Renew README's table, or print it where README has no place for it."""
+    said = orjson.loads(result.read_bytes())
+    readme = ROOT / "README.md"
+    text = readme.read_text("utf-8")
+    new = report.renewed(text, said)
+    if new == text:
+        print(report.as_markdown(said))
+    else:
+        readme.write_text(new, "utf-8")
+    return 0
+
+
 async def _interruptible(run: Run, rows: list[Row]) -> None:
     task = asyncio.current_task()
     if task is not None:
@@ -82,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/apps",
         description="Runs a table of real apps, each bare and through the agent, and compares what a person sees.",
-        epilog="scripts/apps readme prints the newest result as Markdown.",
+        epilog="scripts/apps readme renews the table between the measured:apps markers of README, or prints it.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="all of them where none is named")
     parser.add_argument("--quick", action="store_true", help="the rows that scripts/test runs: at most 2 minutes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -11,6 +12,8 @@ from scripts.apptable.judge import Judged, edits
 HEAD: Final = ("app", "kind", "verdict", "first page", "bare", "ratio", "followed")
 GOAL: Final = 1.1
 """First page within so many times the bare one."""
+
+_MARKED: Final = re.compile(r"(<!-- measured:apps -->)\n.*?(<!-- /measured:apps -->)", re.DOTALL)
 
 
 def as_table(judged: Sequence[Judged]) -> str:
@@ -107,3 +110,9 @@ def as_markdown(said: Mapping[str, Any]) -> str:
         cells = (f"`{row['name']}`", row["kind"], verdict, ", ".join(first), followed or "none")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([said["summary"].splitlines()[0] + ".", "", *lines])
+
+
+def renewed(document: str, said: Mapping[str, Any]) -> str:
+    """`document` with the newest table between its markers; unchanged where it has none."""
+    table = as_markdown(said)
+    return _MARKED.sub(lambda found: f"{found[1]}\n{table}\n{found[2]}", document)
