@@ -1,15 +1,30 @@
 """The apps that public generators make, at pinned versions: their rows, and how each is made. Pure.
 
 `{name}` in a command is the app's folder. No command may ask anything, start a repository, or need more than npm's
-registry. A template with a font of Google's falls back where the font cannot be fetched, bare and here alike.
+registry. Fonts of Google's are taken out of the templates: where they cannot be fetched, Next 15 and 16 try again at each
+compilation, and a bare dev server does not follow an edit within 20 s.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from scripts.apptable.rows import EDITS, Edit, Router, Row
+
+_GOOGLE_FONTS: Final = re.compile(r"import \{([^}]+)\} from ['\"]next/font/google['\"];?")
+
+
+def without_google_fonts(text: str) -> str:
+    """`text` with functions of the same names that give no font."""
+
+    def constants(found: re.Match[str]) -> str:
+        names = [name.strip() for name in found[1].split(",") if name.strip()]
+        return "\n".join(f'const {name} = () => ({{ className: "", variable: "" }});' for name in names)
+
+    return _GOOGLE_FONTS.sub(constants, text)
+
 
 ALIAS: Final = ("--import-alias", "@/*")
 SOME: Final[tuple[Edit, ...]] = ("text", "css", "break", "fix")

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from control.dev.workspace import CACHE, ROOT
 from scripts.apptable import folders, managers, programs
 from scripts.apptable.folders import Files
-from scripts.apptable.generators import GENERATED, Generated
+from scripts.apptable.generators import GENERATED, Generated, without_google_fonts
 from scripts.apptable.rows import Row, from_json
 
 HOME = CACHE / "apps-cache"
@@ -29,7 +29,7 @@ BIN = "node_modules/.bin"
 TARBALLS = "tarballs"
 """A folder of an own app whose folders are packed into vendor/NAME-VERSION.tgz, as npm pack does."""
 MAKE_SECONDS = 240.0
-LAYOUT = "1"
+LAYOUT = "2"
 """Changes when apps are made in another way, so that none of the old ones is used."""
 
 
@@ -91,6 +91,8 @@ async def _make(row: Row, generated: Generated | None, sources: Files, partial: 
     if generated:
         command = tuple(word.replace("{name}", row.name) for word in generated.command)
         await programs.run(command, partial, log, environ, MAKE_SECONDS)
+        made = folders.texts(folders.read(folder))
+        folders.write(folder, {path: new for path, old in made.items() if (new := without_google_fonts(old)) != old})
     else:
         folders.write(folder, sources)
     if row.lock:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.apptable import edits, folders, making
-from scripts.apptable.generators import GENERATED
+from scripts.apptable.generators import GENERATED, without_google_fonts
 from scripts.apptable.rows import EDITS, Row, from_json, problem_matches
 
 OWN = sorted(path.parent.name for path in making.OWN.glob("*/expect.json"))
@@ -52,6 +52,12 @@ def test_a_row_that_must_not_run_says_which_problem_is_expected() -> None:
 def test_generators_are_pinned() -> None:
     for made in GENERATED:
         assert re.search(r"@\d+\.\d+\.\d+$", made.command[2]), made.row.name
+
+
+def test_fonts_that_have_to_be_fetched_are_taken_out_of_a_template() -> None:
+    text = 'import { Geist, Geist_Mono } from "next/font/google";\nconst sans = Geist({});\n'
+    assert "next/font" not in without_google_fonts(text)
+    assert without_google_fonts(text).count('=> ({ className: "", variable: "" })') == 2
 
 
 @pytest.mark.parametrize(
