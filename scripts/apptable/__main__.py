@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import signal
 import subprocess
 import sys
@@ -50,7 +51,8 @@ def main() -> int:
     if failures := report.failures(judged):
         print(f"{failures}\n")
     print(report.as_table(judged))
-    print(f"\n{report.summary(judged)}\n{time.monotonic() - began:.0f} s; written to {given.json}")
+    took = f"{time.monotonic() - began:.0f} s, {_processor_seconds():.0f} s of processor time"
+    print(f"\n{report.summary(judged)}\n{took}; written to {given.json}")
     given.json.parent.mkdir(parents=True, exist_ok=True)
     said = report.as_json(judged, machine(), time.monotonic() - began)
     given.json.write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
@@ -83,6 +85,12 @@ def _chosen(rows: list[Row], names: list[str], *, quick: bool) -> list[Row]:
         raise SystemExit(f"no such app: {', '.join(unknown)} (scripts/apps --list names them)")
     chosen = [known[name] for name in dict.fromkeys(names)] or rows
     return [row for row in chosen if row.quick or not quick]
+
+
+def _processor_seconds() -> float:
+    """Of all programs that were run: on a shared machine it says more about the cost than the time does."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _node() -> int:

@@ -1,8 +1,8 @@
 """The apps that public generators make, at pinned versions: their rows, and how each is made. Pure.
 
 `{name}` in a command is the app's folder. No command may ask anything, start a repository, or need more than npm's
-registry. Fonts of Google's are taken out of the templates: where they cannot be fetched, Next 15 and 16 try again at each
-compilation, and a bare dev server does not follow an edit within 20 s.
+registry. Fonts of Google's are taken out of the templates: where they cannot be fetched, Next 15 and 16 try again at
+each compilation, and a bare dev server does not follow an edit within 20 s.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ GENERATED: Final[tuple[Generated, ...]] = (
     _next("15.5.28", "next15", "--ts", "--tailwind", "--turbopack", see=START_13, edits=EDITS),
     _next("15.5.28", "next15-js", "--js", "--no-tailwind", "--no-turbopack", see=START_13, suffix=".js", src=False),
     _next("15.5.28", "next15-pages", "--ts", "--no-tailwind", "--turbopack", see=START_13, router="pages", src=False),
-    _next("14.2.35", "next14", "--ts", "--tailwind", see=START_13, edits=EDITS, quick=True),
+    _next("14.2.35", "next14", "--ts", "--tailwind", see=START_13, edits=EDITS),
     _next("14.2.35", "next14-pages", "--js", "--no-tailwind", see=START_13, suffix=".js", router="pages", src=False),
     _next("13.5.11", "next13", "--ts", "--tailwind", see=START_13, edits=EDITS),
     _next("13.5.11", "next13-pages", "--js", "--no-tailwind", see=START_13, suffix=".js", router="pages", src=False),
