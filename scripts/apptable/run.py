@@ -1,4 +1,4 @@
-"""Runs the rows, two at a time, each in a folder and with a Chromium of its own."""
+"""Runs the rows, two at a time, each in a folder of its own, the rows of one worker in one Chromium."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from playwright.async_api import Browser
+
 from scripts.apptable import edits, making, programs, tab
 from scripts.apptable.judge import Judged, broken, left_out
 from scripts.apptable.judge import edits as followed
-from scripts.apptable.making import App
 from scripts.apptable.rows import Row
 from scripts.apptable.story import Story
 
@@ -78,37 +79,42 @@ class Run:
                 group.create_task(self._worker(queue, port))
 
     async def _worker(self, queue: Iterator[Row], port: Callable[[], int]) -> None:
+        """A Chromium is kept from row to row, because its start costs as much as a small app's, unless it has ended."""
         for row in queue:
-            judged = await self._row(row, port)
-            self.judged[row.name] = judged
-            told = ", ".join(f"{name} {value}" for name, value in followed(judged).items())
-            self.say(f"{row.name}: {judged.verdict} {told}")
-            for failure in judged.failures:
-                self.say(f"    {failure.splitlines()[0][:300]}")
+            async with tab.chromium() as browser:
+                self._tell(await self._row(row, port, browser))
+                while browser.is_connected() and (following := next(queue, None)) is not None:
+                    self._tell(await self._row(following, port, browser))
 
-    async def _row(self, row: Row, port: Callable[[], int]) -> Judged:
+    def _tell(self, judged: Judged) -> None:
+        self.judged[judged.row.name] = judged
+        told = ", ".join(f"{name} {value}" for name, value in followed(judged).items())
+        self.say(f"{judged.row.name}: {judged.verdict} {told}")
+        for failure in judged.failures:
+            self.say(f"    {failure.splitlines()[0][:300]}")
+
+    async def _row(self, row: Row, port: Callable[[], int], browser: Browser) -> Judged:
         if row.node > self.node:
             return left_out(row, f"needs Node.js {row.node}, and here is {self.node}")
         try:
             made = await making.app(row)
-            if self.mode != "ours" and row.bare and row.packages:
+            if self.mode == "both" and row.bare and row.packages:
                 await making.prime(made)
         except (programs.Failed, OSError) as failed:
             return broken(row, f"could not be made: {failed}")
-        return await self._tell(made, port)
+        return await self._story(Story(made, self.place / row.name, port, browser))
 
-    async def _tell(self, made: App, port: Callable[[], int]) -> Judged:
-        place = self.place / made.row.name
-        place.mkdir()
+    async def _story(self, story: Story) -> Judged:
+        row = story.made.row
+        story.place.mkdir()
         try:
-            async with asyncio.timeout(ROW_SECONDS), tab.chromium() as browser:
-                story = Story(made, place, port, browser)
+            async with asyncio.timeout(ROW_SECONDS):
                 return await (story.tell_bare() if self.mode == "bare" else story.tell(with_bare=self.mode == "both"))
         except TimeoutError:
-            return broken(made.row, f"not done within {ROW_SECONDS:g} s")
+            return broken(row, f"not done within {ROW_SECONDS:g} s")
         except edits.Unfit as unfit:
-            return broken(made.row, str(unfit))
+            return broken(row, str(unfit))
         except Exception as error:  # noqa: BLE001 - one row that breaks leaves the others their turn
-            return broken(made.row, f"{type(error).__name__}: {error}\n{traceback.format_exc()[-2000:]}")
+            return broken(row, f"{type(error).__name__}: {error}\n{traceback.format_exc()[-2000:]}")
         finally:
-            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, story.place, ignore_errors=True)

@@ -64,7 +64,7 @@ class Story:
         place = self.place / "bare"
         place.mkdir(exist_ok=True)
         try:
-            async with sides.bare(self.made, place, self.ports) as side, self._tabs() as (page, other):
+            async with sides.bare(self.made, place, self.ports) as side, self._tabs(steps) as (page, other):
                 seen.install = side.installed
                 await self._first_page(seen, side, page, side.began, BARE_SECONDS)
                 if steps and not seen.why:
@@ -80,7 +80,7 @@ class Story:
         place = self.place / "ours"
         place.mkdir()
         patience = max(LEAST_SECONDS, SLOWER * (bare.first or 0) if bare else 0)
-        async with sides.ours(self.made, place, self.ports) as side, self._tabs() as (page, other):
+        async with sides.ours(self.made, place, self.ports) as side, self._tabs(steps) as (page, other):
             await self._start(seen, side, page, patience)
             if not seen.why:
                 seen.steps = await series.do(steps, side, page, other, now)
@@ -129,9 +129,14 @@ class Story:
             seen.why = f"the first page did not stay; {await page.seen()}"
 
     @asynccontextmanager
-    async def _tabs(self) -> AsyncIterator[tuple[Tab, Tab]]:
-        async with tab.tab(self.browser) as page, tab.tab(self.browser) as other:
-            yield page, other
+    async def _tabs(self, steps: Sequence[Step]) -> AsyncIterator[tuple[Tab, Tab]]:
+        """The app's tab, and one for other addresses where a step asks for one; otherwise both are the same."""
+        async with tab.tab(self.browser) as page:
+            if not any(step.at or step.visit for step in steps):
+                yield page, page
+                return
+            async with tab.tab(self.browser) as other:
+                yield page, other
 
 
 def _deleted(steps: Sequence[Step]) -> set[str]:
