@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from scripts.apptable import patience
+
 END_SECONDS = 5.0
 TAIL_LINES = 12
 
@@ -87,7 +89,7 @@ async def run(command: Sequence[str], folder: Path, log: Path, environ: Mapping[
     """Run to the end. Raises Failed."""
     async with started(command, folder, log, environ) as child:
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(patience.seconds(within)):
                 status = await child.wait()
         except TimeoutError:
             raise Failed(f"{' '.join(command)}: not done within {within:g} s\n{tail(log)}") from None

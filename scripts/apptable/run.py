@@ -18,7 +18,7 @@ from typing import Literal
 
 from playwright.async_api import Browser
 
-from scripts.apptable import edits, making, programs, tab
+from scripts.apptable import edits, making, patience, programs, tab
 from scripts.apptable.judge import Judged, broken, left_out
 from scripts.apptable.judge import edits as followed
 from scripts.apptable.rows import Row
@@ -107,14 +107,15 @@ class Run:
     async def _story(self, story: Story) -> Judged:
         row = story.made.row
         story.place.mkdir()
+        limit = asyncio.timeout(patience.seconds(ROW_SECONDS))
         try:
-            async with asyncio.timeout(ROW_SECONDS):
+            async with limit:
                 return await (story.tell_bare() if self.mode == "bare" else story.tell(with_bare=self.mode == "both"))
-        except TimeoutError:
-            return broken(row, f"not done within {ROW_SECONDS:g} s")
         except edits.Unfit as unfit:
             return broken(row, str(unfit))
         except Exception as error:  # noqa: BLE001 - one row that breaks leaves the others their turn
+            if limit.expired():
+                return broken(row, f"not done within {patience.seconds(ROW_SECONDS):.0f} s")
             return broken(row, f"{type(error).__name__}: {error}\n{traceback.format_exc()[-2000:]}")
         finally:
             await asyncio.to_thread(shutil.rmtree, story.place, ignore_errors=True)

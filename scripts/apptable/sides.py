@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import aiohttp
 
 from control.dev.workspace import make_project, template_modules
-from scripts.apptable import folders, making, managers, programs
+from scripts.apptable import folders, making, managers, patience, programs
 from scripts.apptable.making import App
 from scripts.apptable.rows import Row, problem_matches
 from tests.peers.stack import Backend, Stack, backend, stack
@@ -124,10 +124,10 @@ class Ours:
         well = status["health"]["ok"]
         self._unwell_since = None if well else self._unwell_since or now
         self._ready_since = (self._ready_since or now) if not status["missing"] else None
-        if self._unwell_since is not None and now - self._unwell_since > HEALTH_SECONDS:
+        if self._unwell_since is not None and now - self._unwell_since > patience.seconds(HEALTH_SECONDS):
             return f"the agent gave up: {status['health']['reason']}"
-        if self._ready_since is not None and now - self._ready_since > READY_SECONDS:
-            return f"not within {READY_SECONDS:g} s after the agent was ready"
+        if self._ready_since is not None and now - self._ready_since > patience.seconds(READY_SECONDS):
+            return "the agent is ready, and the page does not come"
         return ""
 
     async def _status(self) -> dict[str, Any]:

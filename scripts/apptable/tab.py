@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 
 from playwright.async_api import Browser, ConsoleMessage, Error, Frame, Page, async_playwright
 
+from scripts.apptable import patience
+
 FLAGS = (
     "--no-sandbox",  # it refuses its sandbox to root
     "--disable-gpu",
@@ -71,6 +73,7 @@ class Tab:
 
     async def open(self, url: str, within: float) -> None:
         """Go there as soon as something listens. Raises NotSeen."""
+        within = patience.seconds(within)
         end = time.monotonic() + within
         why = "nothing was tried"
         while time.monotonic() < end:
@@ -81,7 +84,7 @@ class Tab:
             else:
                 return
             await asyncio.sleep(LOOK_SECONDS)  # nothing tells that a port is open but an attempt
-        raise NotSeen(f"{url} could not be opened within {within:g} s: {why}")
+        raise NotSeen(f"{url} could not be opened within {within:.0f} s: {why}")
 
     @property
     def is_open(self) -> bool:
@@ -123,7 +126,11 @@ async def until(
     within: float,
     given_up: Callable[[], Awaitable[str]] | None = None,
 ) -> float:
-    """Seconds until `holds`. Raises NotSeen when the time is over, or as soon as `given_up` says why it is vain."""
+    """Seconds until `holds`. `within` is for a machine that does nothing else.
+
+    Raises NotSeen when the time is over, or as soon as `given_up` says why it is vain.
+    """
+    within = patience.seconds(within)
     began = time.monotonic()
     while not await holds():
         if given_up is not None and (why := await given_up()):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.apptable import compare, report
+from scripts.apptable import compare, patience, report
 from scripts.apptable.judge import Judged, SideSeen, StepSeen, edits, judge, judge_bare, left_out
 from scripts.apptable.rows import Row
 
@@ -73,6 +73,11 @@ def test_an_app_that_must_not_run_is_refused() -> None:
 def test_a_bare_run_alone_fails_by_its_start_and_its_edits() -> None:
     assert judge_bare(ROW, side()).verdict == "runs"
     assert judge_bare(ROW, side(steps=[StepSeen("fix", None, "overlay")])).failures == ("fix: overlay",)
+
+
+@pytest.mark.parametrize(("load", "factor"), [(0.1, 1.0), (2.0, 1.0), (6.0, 3.0), (100.0, patience.MOST)])
+def test_deadlines_grow_with_what_else_the_machine_does(load: float, factor: float) -> None:
+    assert patience.factor(load, cores=2) == factor
 
 
 def test_versions_differ_where_one_side_lacks_a_package() -> None:
