@@ -1,0 +1,3 @@
+import ms from "ms";
+
+export default { env: { MINUTE: String(ms("1m")) } };

@@ -1,0 +1,3 @@
+export default function Page() {
+  return <h1>With a certificate</h1>;
+}

@@ -1,0 +1,1 @@
+module.exports = "a widget for React 18";

@@ -1,0 +1,5 @@
+import Title from "../components/title";
+
+export default function Home() {
+  return <Title />;
+}

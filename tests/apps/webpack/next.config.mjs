@@ -1,0 +1,1 @@
+export default { webpack: (config) => config };

@@ -1,0 +1,3 @@
+export default function Page() {
+  return <h1>Installed by yarn</h1>;
+}
