@@ -69,6 +69,8 @@ class Story:
                 await self._first_page(seen, side, page, side.began, BARE_SECONDS)
                 if steps and not seen.why:
                     seen.steps = await series.do(steps, side, page, other, folders.texts(self.made.files))
+                if seen.why:
+                    seen.evidence = await side.evidence()
         except programs.Failed as failed:
             seen.why = str(failed)
         seen.files = list(folders.paths(place / "app"))
