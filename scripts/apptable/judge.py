@@ -10,8 +10,8 @@ from scripts.apptable import compare
 from scripts.apptable.edits import PACKAGE
 from scripts.apptable.rows import Row
 
-Verdict = Literal["runs", "fails", "refused", "left out"]
-"""`refused`: an app that must not run, and whose reason was said."""
+Verdict = Literal["runs", "fails", "as bare", "refused", "left out"]
+"""`as bare`: the first page appears on neither side. `refused`: an app that must not run, and whose reason was said."""
 NOT_TRIED: Final = "not tried"
 
 
@@ -73,7 +73,8 @@ def judge(row: Row, ours: SideSeen, bare: SideSeen | None, app: Sequence[str]) -
     # A row that does not run bare proves nothing about what is here, but it must not go unnoticed either.
     if bare and bare.why and not excused and row.runs:
         excused.append(f"start, bare: {bare.why}")
-    verdict: Verdict = "fails" if failures else "runs" if row.runs or row.mend else "refused"
+    shown: Verdict = "as bare" if ours.why else "runs" if row.runs or row.mend else "refused"
+    verdict: Verdict = "fails" if failures else shown
     return Judged(row, verdict, ours, bare, tuple(failures), tuple(excused))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +21,7 @@ from scripts.apptable.tab import NotSeen, Tab
 BARE_SECONDS = 120.0
 """After its packages are installed."""
 SETTLE_SECONDS = 1.0
+LIVE_SECONDS = 10.0
 SLOWER = 3.0
 """How many times the bare seconds the first page may take here before it counts as not seen."""
 LEAST_SECONDS = 60.0
@@ -69,6 +70,8 @@ class Story:
                 await self._first_page(seen, side, page, side.began, BARE_SECONDS)
                 if steps and not seen.why:
                     seen.steps = await series.do(steps, side, page, other, folders.texts(self.made.files))
+                if seen.why:
+                    seen.evidence = await side.evidence()
         except programs.Failed as failed:
             seen.why = str(failed)
         seen.files = list(folders.paths(place / "app"))
@@ -123,6 +126,9 @@ class Story:
             seen.why = f"expected {row.see!r}, {not_seen}; {await page.seen()}"
             return
         seen.first = time.monotonic() - began
+        if row.router != "none":
+            with suppress(NotSeen):  # an app whose page follows by other means is judged by its edits
+                await tab.until(page.is_live, LIVE_SECONDS)
         await asyncio.sleep(SETTLE_SECONDS)  # what hydration logs has no event of its own
         seen.console = list(page.console)
         if not await page.sees(row.see):

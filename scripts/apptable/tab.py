@@ -59,9 +59,12 @@ class Tab:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.console: list[str] = []
+        self.live = False
+        """Whether a WebSocket of this document has said something: an edit before that may never reach the page."""
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.console.append(plain(str(error))))
         page.on("framenavigated", self._moved)
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda _: self._connected()))
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -70,6 +73,10 @@ class Tab:
     def _moved(self, frame: Frame) -> None:
         if frame == self.page.main_frame:
             self.console.clear()
+            self.live = False
+
+    def _connected(self) -> None:
+        self.live = True
 
     async def open(self, url: str, within: float) -> None:
         """Go there as soon as something listens. Raises NotSeen."""
@@ -89,6 +96,9 @@ class Tab:
     @property
     def is_open(self) -> bool:
         return self.page.url.startswith("http")
+
+    async def is_live(self) -> bool:
+        return self.live
 
     async def text(self) -> str:
         return " ".join((await self._ask(TEXT)).replace("\xa0", " ").split())

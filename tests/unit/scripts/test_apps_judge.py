@@ -35,7 +35,7 @@ def test_a_page_that_bare_has_and_we_have_not_is_a_failure() -> None:
 
 def test_a_page_that_bare_has_not_either_is_excused() -> None:
     one = judged(side(first=None, why="500"), side(first=None, why="500 too"))
-    assert (one.verdict, one.excused) == ("runs", ("start: 500",))
+    assert (one.verdict, one.excused) == ("as bare", ("start: 500",))
 
 
 def test_an_edit_is_excused_only_where_bare_did_not_follow_it() -> None:
