@@ -66,7 +66,11 @@ def heard(line: str, before: Symptoms, now: float) -> Symptoms:
         after = replace(after, signature="Failed to open database")
     if "config_failed" in before.flags and (before.config_error is None or _TRANSPILE in before.config_error):
         error = _CONFIG_ERROR.match(line)
-        after = after if error is None else replace(after, config_error=error["error"].strip())
+        after = (
+            after
+            if error is None
+            else replace(after, config_error=error["error"].partition(" imported from ")[0].strip())
+        )
     panic = _PANIC.search(line)
     if panic is not None and "turbo" in (panic["place"] or "turbo"):
         recent = tuple(at for at in after.panics if now - at < PANIC_SECONDS)

@@ -15,7 +15,7 @@ from tests.peers.stack import backend, stack
 
 pytestmark = [pytest.mark.next, pytest.mark.browser, pytest.mark.timeout(420)]
 
-SEEN_MS = 90_000
+SEEN_MS = 150_000
 HUNG_SECONDS = 50
 """It is noticed within 8 s, and ended after 30 s of silence; the rest is for a busy machine."""
 MENDED_SECONDS = 20
@@ -87,8 +87,7 @@ async def test_a_mended_route_is_shown_within_seconds_by_the_tab_that_hangs(
             tab = await browser.new_page()
             await tab.goto(running.url, timeout=SEEN_MS)
             await expect(tab.locator("#home")).to_have_text("home", timeout=SEEN_MS)
-            going = tab.evaluate("() => { setTimeout(() => location.assign('/loop'), 0); }")
-            await going
+            await tab.evaluate("() => { setTimeout(() => location.assign('/loop'), 0); }")
             await running.until(lambda now: told(now, "/loop has kept the dev server busy for"), HUNG_SECONDS)
             await api.put({"app/loop/page.tsx": fine("mended")})
             status = await running.until(lambda now: now["dev_server"]["restarts"] == 1, MENDED_SECONDS)

@@ -17,7 +17,7 @@ from agent.process.find import is_free
 from tests.peers.dev_server import Board, applied, living
 
 NEXT = "node_modules/next/dist/bin/next"
-SEEN_SECONDS = 60.0
+SEEN_SECONDS = 120.0
 LAYOUT = "export default function L({ children }) {\n  return <html><body>{children}</body></html>;\n}\n"
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.devserver.symptoms import PANICS_KEPT, SIGNATURE_CHARACTERS, Flag, Symptoms, heard
+from agent.devserver.symptoms import PANICS_KEPT, SIGNATURE_CHARACTERS, Flag, Symptoms, fatal, heard
 
 # Each from a real run: a second server, a taken port, a tmpfs of 16 KiB, one of 6 MiB and one with
 # room for a first page but not for its cache on .next, a user namespace
@@ -76,3 +76,55 @@ def test_a_line_that_is_made_to_be_slow_to_read_is_not(part: str) -> None:
     line = f"panicked at {part * (8192 // len(part))} x"
     for _ in range(1000):
         heard(line, Symptoms(), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (
+            [
+                "\u2a2f Failed to load next.config.ts, see more info here https://nextjs.org/docs/messages/next-config-error",
+                "Error: Cannot find module 'ms'",
+                "Require stack:",
+                "Error: another one",
+            ],
+            "Cannot find module 'ms'",
+        ),
+        (
+            [
+                "\u2a2f Failed to load next.config.mjs, see more info here",
+                "Error: Cannot find package 'ms' imported from /somewhere/next.config.mjs",
+            ],
+            "Cannot find package 'ms'",
+        ),
+        (
+            [
+                "\u2a2f Failed to load next.config.ts, see more info here",
+                'Error: Failed to transpile "next.config.ts".',
+                "    at ignore-listed frames {",
+                "  [cause]: SyntaxError: Unexpected token ,",
+            ],
+            "Unexpected token ,",
+        ),
+        (["Error: of a page"], None),
+    ],
+)
+def test_why_next_config_could_not_be_loaded_is_the_error_behind_the_announcement(
+    lines: list[str], error: str | None
+) -> None:
+    symptoms = Symptoms()
+    for line in lines:
+        symptoms = heard(line, symptoms, 0.0)
+
+    assert symptoms.config_error == error
+    assert ("config_failed" in symptoms.flags) == (error is not None)
+
+
+def test_what_next_says_before_it_never_answers_is_recognised() -> None:
+    said = fatal("Failed to install required TypeScript dependencies, please install them manually to continue:")
+
+    assert said is not None
+    assert "add typescript" in said
+    assert fatal("Unhandled Rejection: {") == "unhandled rejection"
+    assert fatal("\u2a2f unhandledRejection: Error: no") == "unhandled rejection: Error: no"
+    assert fatal("a page about an Unhandled Rejection: nothing") is None
