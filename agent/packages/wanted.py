@@ -26,7 +26,7 @@ Manager = Literal["npm", "pnpm", "bun"]
 Files = Mapping[str, bytes]
 """Path relative to the workspace → bytes."""
 
-LOADED = ("next", "react", "react-dom")
+LOADED = ("next", "react", "react-dom", "vite", "astro")
 """What a running dev server has loaded, and keeps when another version takes its place on the disk."""
 
 _SPECS = (
