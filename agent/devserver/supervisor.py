@@ -142,7 +142,7 @@ class Supervisor:
         self._mender.files_changed(meaning)
         self._post(FilesChanged(meaning))
         if self._watch is not None:
-            self._watch.files_changed()
+            self._watch.files_changed(config=meaning == "config")
         why = None if launch is None else self._launcher.outdated(launch, (*applied.written, *applied.deleted))
         if why is not None and isinstance(self._state, Serving):
             self._post(RestartAsked(why))
