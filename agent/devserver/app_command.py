@@ -6,6 +6,7 @@ else is /bin/sh's, and is then stopped as a group.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -38,7 +39,8 @@ _FOREIGN: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class AppCommand:
-    """`words`: what is executed. `group`: it is a shell, so that a stop has to reach everything it started.
+    """`words`: what is executed. `group`: a stop has to reach everything that it started; Next passes the signal on, a
+    shell or a wrapper may not.
 
     `program`: what has to be installed in node_modules/.bin or on PATH. `file`: the tool's own program below
     node_modules, where `words` hold its place as `{file}`. `entry`: the app's own server, which only a restart reads
@@ -111,6 +113,7 @@ def _command(served: Served, app: Member, port: int) -> AppCommand:
         framework,
         ("node", "{file}", *words[1:]) if direct else tuple(words),
         served.text,
+        group=not direct,
         program=words[0],
         file=tool.file if direct and tool else None,
         entry=served.entry,
@@ -134,7 +137,7 @@ def missing(
             "among the dependencies"
         )
     routes = command.framework.routes
-    if routes and not _has_its_own_folder(command) and not any(exists(_below(folder, route)) for route in routes):
+    if routes and _names_no_folder(command) and not any(exists(_below(folder, route)) for route in routes):
         return f"none of the folders {', '.join(routes)} is there yet"
     return None
 
@@ -159,10 +162,11 @@ def foreign(names: Callable[[str], bool]) -> str | None:
     )
 
 
-def _has_its_own_folder(command: AppCommand) -> bool:
-    """Whether the command line names the folder of the routes: `next dev ./web`."""
-    at = command.words.index("dev") + 1 if "dev" in command.words else len(command.words)
-    return command.group or (at < len(command.words) and not command.words[at].startswith("-"))
+def _names_no_folder(command: AppCommand) -> bool:
+    """Whether the routes are looked for where they usually are. `next dev ./web` and a server of the app's own may say
+    another folder.
+    """
+    return re.search(r"\bnext\b", command.shown) is not None and not re.search(r"\bdev\s+[^\s&|;>-]", command.shown)
 
 
 def _below(folder: str, path: str) -> str:

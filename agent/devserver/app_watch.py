@@ -22,6 +22,7 @@ from agent.devserver.frameworks.framework import Lines, Place
 from agent.devserver.launch import Launch, Launcher
 from agent.process import find
 
+RESTART_SECONDS = 2.0  # Next notices a changed configuration within half a second, and is back after another one
 PORT_EVERY = 1.0
 PORT_LOOKS = 5
 """For so many looks in a row it listens elsewhere: an app's server may open several ports, one after the other."""
@@ -57,6 +58,7 @@ class AppWatch:
         self._framed = framed
         self._was_dropped = dropped
         self._lines = Lines()
+        self._texts: tuple[str, ...] = ()
         self._dropped = asyncio.Event()
         self._edited = asyncio.Event()
 
@@ -96,9 +98,13 @@ class AppWatch:
                 self.compile = self._lines.compile
                 self._changed()
 
-    def files_changed(self) -> None:
-        """Files of the app were written or deleted: what did not compile may do so now."""
+    def files_changed(self, *, config: bool) -> None:
+        """Files of the app were written or deleted: what did not compile may do so now. `config`: its configuration
+        is among them.
+        """
         self._edited.set()
+        if config:
+            self._dropped.set()
 
     async def _look_for_mended(self, session: aiohttp.ClientSession) -> None:
         """Vite says nothing where a module compiles at last that no page has: each is asked for after an edit."""
@@ -116,16 +122,18 @@ class AppWatch:
                 self._changed()
 
     async def _first_page(self, session: aiohttp.ClientSession) -> Address:
-        texts = tuple(self._launcher.config_texts(self.launch))
-        return await probe.first_page(session, self._port, texts, self.launch.framework.base)
+        self._texts = tuple(self._launcher.config_texts(self.launch))
+        return await probe.first_page(session, self._port, self._texts, self.launch.framework.base)
 
     async def _find_again(self, session: aiohttp.ClientSession) -> None:
-        """After each restart of its own: its configuration may say another path now."""
+        """Where its configuration changed: that may say another path now, once the server has read it."""
         while True:
             await self._dropped.wait()
+            await asyncio.sleep(RESTART_SECONDS)
             self._dropped.clear()
-            self.address = await self._first_page(session)
-            self._changed()
+            if self._texts != tuple(self._launcher.config_texts(self.launch)):
+                self.address = await self._first_page(session)
+                self._changed()
 
     async def _look_for_port(self) -> None:
         """Find out whether it listens on another port only."""

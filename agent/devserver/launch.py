@@ -34,6 +34,8 @@ READ_BYTES: Final = 1024 * 1024
 FOLDERS_MOST: Final = 2000
 DEPTH_MOST: Final = 5
 MEMBERS_MOST: Final = 200
+TEMPLATE: Final = "preview-template"
+"""The name in the package.json that stands in where the app has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,8 @@ class Launcher:
         found = [*command.notes]
         if command.entry is not None:
             found.append(f"{command.entry} serves the app: it is restarted when that file changes")
-        return tuple(found)
+        looks_like = app_command.foreign(self.exists) if app.name == TEMPLATE else None
+        return (*found, looks_like) if looks_like else tuple(found)
 
     def _of_npm(self, launch: Launch) -> dict[str, str]:
         """What a script sees of the package manager that starts it."""

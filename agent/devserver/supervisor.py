@@ -147,7 +147,7 @@ class Supervisor:
         self._post(FilesChanged(asked.meaning, asked.why))
         if self._health is not None:
             self._health.look()
-            self._health.app.files_changed()
+            self._health.app.files_changed(config=asked.meaning == "config")
         why = None if launch is None else self._launcher.outdated(launch, (*applied.written, *applied.deleted))
         if why is not None and isinstance(self._state, Serving):
             self._post(RestartAsked(why))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agent.packages.wanted import Wanted
 
-LOADED = ("next", "react", "react-dom")
+LOADED = ("next", "react", "react-dom", "vite", "astro")
 """What a running dev server has loaded, and keeps when another version takes its place on the disk."""
 
 _NAME = re.compile(r"(?:@[A-Za-z0-9~_][\w.~-]*/)?[A-Za-z0-9~_][\w.~-]*")
