@@ -107,7 +107,8 @@ async def test_a_page_that_waits_learns_what_only_a_person_can_mend_and_turns_ba
         raw.send(get(b"/__preview/events?path=%2F"))
         await raw.head()
         assert (await next_view(raw))["kind"] == "waking"
-        standing.board.install(InstallFacts("failed", "npm", reason="npm could not install the packages:\nno such"))
+        reason = "npm could not install the packages:\nno such"
+        standing.board.install(InstallFacts("failed", "npm", reason=reason, blocks=True))
         failed = await next_view(raw)
         assert (failed["kind"], failed["sentence"]) == ("failed", "no such")
         standing.board.install(InstallFacts("running", "npm"))
