@@ -20,6 +20,7 @@ import orjson
 LINE_CHARACTERS = 160
 FOUND_CHARACTERS = 40
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANK = re.compile(r"[ \t\r\n]*")
 _BLANK_OR_COMMENT = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*')
@@ -50,10 +51,15 @@ class JsonError:
     def message(self) -> str:
         return f"{self.name} line {self.line}, column {self.column}: {self.found}"
 
+    @property
+    def report(self) -> str:
+        """The message, the line itself, and a mark below it: three lines."""
+        return "\n".join([self.message, self.line_text, self.pointer] if self.line_text.strip() else [self.message])
+
 
 def describe(name: str, data: bytes, *, jsonc: bool = False) -> JsonError | None:
     """The first error of `data`, the content of the file `name`; None if it is valid."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = data.removeprefix(_BYTE_ORDER_MARK)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -63,15 +69,24 @@ def describe(name: str, data: bytes, *, jsonc: bool = False) -> JsonError | None
     try:
         orjson.loads(data)
     except orjson.JSONDecodeError:
-        conflict = _CONFLICT.search(text)
-        if conflict is not None:
-            found = f'"{conflict[0]}", the mark of a merge conflict (keep one of the two sides and delete the marks)'
-            return _error(name, text, conflict.start(), found)
+        unresolved = conflict(name, data)
+        if unresolved is not None:
+            return unresolved
         try:
             _Scan(text, jsonc=jsonc).run()
         except _Found as found_at:
             return _error(name, text, found_at.at, found_at.found)
     return None
+
+
+def conflict(name: str, data: bytes) -> JsonError | None:
+    """The first mark that git leaves for a merge conflict, in a text of any kind; None without one."""
+    text = data.removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "replace")
+    found = _CONFLICT.search(text)
+    if found is None:
+        return None
+    said = f'"{found[0]}", the mark of a merge conflict (keep one of the two sides and delete the marks)'
+    return _error(name, text, found.start(), said)
 
 
 def _error(name: str, text: str, at: int, found: str) -> JsonError:

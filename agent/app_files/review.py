@@ -74,7 +74,7 @@ def _unreadable(path: str, data: bytes, source: Source, *, jsonc: bool) -> Probl
     error = describe(path, data, jsonc=jsonc)
     if error is None:
         return None
-    return Problem(source, f"{error.message}\n{error.line_text}\n{error.pointer}", path, error.line, error.column)
+    return Problem(source, error.report, path, error.line, error.column, code="broken-file")
 
 
 def _two_of_a_kind(there: AbstractSet[str], next_major: int | None) -> list[Problem]:

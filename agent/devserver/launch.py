@@ -27,6 +27,7 @@ from agent.devserver.frameworks.framework import Framework
 from agent.isolation import child_environment
 from agent.isolation.sandbox import confined, end_all
 from agent.isolation.user import DevUser
+from agent.json_errors import describe
 from agent.package_files import LOCKS
 from agent.process.child import Child, Hear, spawn
 
@@ -261,7 +262,8 @@ class Launcher:
         try:
             manifest = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
         except orjson.JSONDecodeError as error:
-            raise ValueError(f"{where} is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+            found = describe(where, data)
+            raise ValueError(found.message if found else f"{where} is not JSON: {error.msg}") from None
         if not isinstance(manifest, dict):
             raise ValueError(f"{where} holds no object")  # noqa: TRY004 - it is the file's fault, not the caller's
         return manifest

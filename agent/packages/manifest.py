@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import orjson
 
+from agent.json_errors import describe
 from agent.package_files import MANIFEST
-from agent.packages import json_text
 from agent.status import Problem
 
 SPECS: Final = (
@@ -35,8 +35,8 @@ def parse(data: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
-        if fault := json_text.fault(data):
-            raise Broken(f"package.json is not JSON: {fault}", fault.line, fault.column) from None
+        if found := describe(MANIFEST, data):
+            raise Broken(found.report, found.line, found.column) from None
         raise Broken(f"package.json is not JSON: {error.msg}", error.lineno, error.colno) from None
     if not isinstance(value, dict):
         raise Broken(f"package.json holds {kind(value)} (it takes an object)", 1, 1)

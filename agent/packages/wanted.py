@@ -18,8 +18,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
+from agent.json_errors import conflict, describe
 from agent.package_files import LOCKS, MANIFEST, NPM_LOCKS, SETTINGS, TYPESCRIPT_SETTINGS, concerns
-from agent.packages import completion, engines, json_text, toolchain
+from agent.packages import completion, engines, toolchain
 from agent.packages.managers import plugs_and_plays
 from agent.packages.manifest import Broken, parse, scripts_of, specs_of, written
 from agent.packages.toolchain import Manager, Tool
@@ -136,17 +137,14 @@ def locks_that_count(files: Files, managed: AbstractSet[str]) -> list[str]:
 def _faults(files: Files, lock: str | None) -> Iterator[Problem]:
     """The other files of the root that are read at an installation or a start, and cannot be."""
     for path in TYPESCRIPT_SETTINGS:
-        if (fault := json_text.fault(files.get(path, b"{}"), comments=True)) is not None:
-            yield Problem(
-                "install", f"{path} is not valid: {fault}", path, fault.line, fault.column, code="broken-file"
-            )
+        if (error := describe(path, files.get(path, b"{}"), jsonc=True)) is not None:
+            yield Problem("install", error.report, path, error.line, error.column, code="broken-file")
     if lock is None:
         return
-    is_json = lock in NPM_LOCKS
-    fault = json_text.fault(files[lock]) if is_json else json_text.conflict(files[lock])
-    if fault is not None:
-        message = f"{lock} is not valid: {fault}\nThe versions in it cannot be used"
-        yield Problem("install", message, lock, fault.line, fault.column, level="warning", code="broken-file")
+    error = (describe if lock in NPM_LOCKS else conflict)(lock, files[lock])
+    if error is not None:
+        message = f"{error.report}\nThe versions in it cannot be used"
+        yield Problem("install", message, lock, error.line, error.column, level="warning", code="broken-file")
 
 
 def _linker(manager: Manager, files: Files) -> Iterator[Problem]:

@@ -176,7 +176,7 @@ async def test_a_broken_manifest_is_waited_for_and_the_app_starts_as_soon_as_it_
 ) -> None:
     files = {"package.json": '{"name":"x",}', "server.mjs": server()}
     async with running(tmp_path, free_port(), files) as app:
-        await app.board.until(lambda: "package.json is not JSON" in app.board.now.reason)
+        await app.board.until(lambda: "package.json line 1, column 12: a comma" in app.board.now.reason)
         assert app.board.now.state == "waiting"
         app.write("package.json", manifest("node server.mjs"))
         await app.board.state("ready")

@@ -204,7 +204,7 @@ async def test_five_crashes_are_enough_and_a_change_of_files_tries_again(tmp_pat
 
     assert failed.crashes == 5
     assert "5 crashes within 10 minutes" in failed.reason
-    assert "it exited with status 1\nthere is no cure" in problem.message
+    assert "there is no cure; it exited with status 1" in problem.message
     assert (ready.crashes, ready.restarts) == (5, 5)
     assert it.board.told["dev_server"] == ()
 

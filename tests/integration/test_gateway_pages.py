@@ -8,8 +8,9 @@ import re
 import orjson
 import pytest
 
+from agent.error_line import ErrorLine
 from agent.gateway.pages.view import View
-from agent.status import DevServerFacts, Failure, SyncFacts
+from agent.status import DevServerFacts, Failure, InstallFacts, SyncFacts
 from tests.peers.scripted_server import answering, read_head, recording, scripted_server
 from tests.peers.standing_gateway import Raw, fields, standing_gateway, status, until
 
@@ -94,6 +95,34 @@ async def test_milestones_arrive_as_they_happen_and_readiness_last() -> None:
         standing.becomes("ready")
         assert (await next_view(raw))["kind"] == "ready"
     assert not standing.activity  # a page that waits shows nobody
+
+
+async def test_a_page_that_waits_learns_what_only_a_person_can_mend_and_turns_back() -> None:
+    error = ErrorLine("Error: Cannot find module 'ms'", "next.config.ts", (), "Add ms to package.json.")
+    async with (
+        scripted_server(answering(OK)) as dev,
+        standing_gateway(dev.port, "starting") as standing,
+        standing.connection() as raw,
+    ):
+        raw.send(get(b"/__preview/events?path=%2F"))
+        await raw.head()
+        assert (await next_view(raw))["kind"] == "waking"
+        reason = "npm could not install the packages:\nno such"
+        standing.board.install(InstallFacts("failed", "npm", reason=reason, blocks=True))
+        failed = await next_view(raw)
+        assert (failed["kind"], failed["sentence"]) == ("failed", "no such")
+        standing.board.install(InstallFacts("running", "npm"))
+        assert (await next_view(raw))["kind"] == "waking"
+        standing.becomes("restarting", error=error)
+        failed = await next_view(raw)
+        assert (failed["sentence"], failed["advice"]) == (error.headline, error.advice)
+        head, body = await standing.ask(PAGE)
+        assert status(head) == 503
+        assert b'<p id="advice" >Add ms to package.json.</p>' in body
+        standing.becomes("starting")
+        assert (await next_view(raw))["kind"] == "waking"
+        standing.becomes("ready")
+        assert (await next_view(raw))["kind"] == "ready"
 
 
 async def test_the_route_on_screen_is_compiled_before_the_app_is_said_to_be_ready() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.json_errors import LINE_CHARACTERS, describe
+from agent.json_errors import LINE_CHARACTERS, conflict, describe
 
 CASES = [
     ('{"name":"x",}', 1, 12, 'a comma before "}" (JSON takes no trailing comma)'),
@@ -78,6 +78,14 @@ def test_what_typescript_takes_in_its_own_file_is_no_error_there() -> None:
     two = describe("tsconfig.json", b'{"a": 1,,}', jsonc=True)
     assert two is not None
     assert two.found == "two commas in a row (JSON takes a value between them)"
+
+
+def test_a_merge_conflict_is_found_in_a_lock_file_that_is_no_json() -> None:
+    found = conflict("pnpm-lock.yaml", b"a:\n  b: 1\n<<<<<<< HEAD\n  c: 2\n")
+    assert found is not None
+    assert found.report.startswith('pnpm-lock.yaml line 3, column 1: "<<<<<<<", the mark of a merge conflict')
+    assert found.report.endswith("\n<<<<<<< HEAD\n^")
+    assert conflict("pnpm-lock.yaml", b"a:\n  b: 1\n") is None
 
 
 def test_of_an_endless_line_the_part_around_the_error_is_shown() -> None:

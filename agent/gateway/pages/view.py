@@ -78,7 +78,7 @@ def _failed(now: Snapshot, lines: list[str]) -> View:
         }
         title = titles.get(failure.code, "The app's files cannot be fetched")
         return View("failed", title, _closed(failure.message), proof=_of_sync(now))
-    if install.state == "failed":
+    if install.blocks:
         first = next((problem for problem in now.problems if problem.source == "install"), None)
         if first is not None and first.line is not None:
             return _of_file(first)

@@ -80,7 +80,9 @@ def test_a_failure_is_a_sentence_and_the_lines_that_prove_it() -> None:
 def test_a_failed_installation_is_the_page_and_leads_with_what_the_manager_named() -> None:
     waiting = DevServerFacts(reason="its packages could not be installed")
     reason = "npm could not install the packages:\ncode E404\n\x1b[31m404 Not Found - no-such-package"
-    failed = replace(NEW, sync=SYNCED, dev_server=waiting, install=InstallFacts("failed", "npm", reason=reason))
+    failed = replace(
+        NEW, sync=SYNCED, dev_server=waiting, install=InstallFacts("failed", "npm", reason=reason, blocks=True)
+    )
     shown = view(failed, ["never mind"])
     assert shown.kind == "failed"
     assert shown.title == "npm could not install the packages"
@@ -93,7 +95,7 @@ def test_a_failed_installation_is_the_page_and_leads_with_what_the_manager_named
 def test_a_file_that_cannot_be_read_is_the_page_with_its_line() -> None:
     message = 'package.json line 1, column 12: a comma before "}"\n{"name":"x",}\n           ^'
     broken = Problem("install", message, "package.json", 1, 12)
-    now = replace(NEW, sync=SYNCED, install=InstallFacts("failed", reason=message), problems=(broken,))
+    now = replace(NEW, sync=SYNCED, install=InstallFacts("failed", reason=message, blocks=True), problems=(broken,))
     shown = view(now, [])
     assert (shown.kind, shown.title) == ("failed", "package.json cannot be read")
     assert shown.sentence == 'package.json line 1, column 12: a comma before "}"'

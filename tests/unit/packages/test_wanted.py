@@ -131,17 +131,17 @@ def test_without_a_lock_file_package_json_may_name_the_manager() -> None:
     [
         (
             b'{\n  "dependencies": {,}\n}',
-            'package.json is not JSON: a name in double quotes is expected in line 2:\n  "dependencies": {,}',
+            'package.json line 2, column 20: a comma after "{"\n  "dependencies": {,}\n                   ^',
             2,
         ),
         (b"[]", "package.json holds a list (it takes an object)", 1),
-        (b"\xff", "package.json is not JSON", 1),
+        (b"\xff", "package.json line 1, column 1: the byte 0xff", 1),
         (b'{"dependencies": []}', "dependencies in package.json is a list (it takes an object of package names", None),
         (b'{"devDependencies": {"a": 1}}', "devDependencies.a in package.json is a number (it takes a version", None),
         (b'{"dependencies": {"a": null}}', "dependencies.a in package.json is null", None),
-        (b'{"a": NaN}', "package.json is not JSON", 1),
-        (b"[" * 100_000, "package.json is not JSON", 1),
-        (b"", "package.json is not JSON: it is empty", 1),
+        (b'{"a": NaN}', "package.json line 1, column 7: NaN without quotes", 1),
+        (b"[" * 100_000, "package.json line 1, column 100001: the file ends before", 1),
+        (b"", "package.json line 1, column 1: the file is empty", 1),
         (b'{"overrides":' * 300 + b"1" + b"}" * 300, "package.json is nested too deeply", None),
     ],
 )
