@@ -51,16 +51,15 @@ def versions(modules: Path) -> dict[str, str]:
     return found
 
 
-async def bare(manager: Manager, folder: Path, files: dict[str, bytes]) -> dict[str, str]:
-    folder.mkdir()  # noqa: ASYNC240 - a test's own folder, before anything runs
+def bare(manager: Manager, folder: Path, files: dict[str, bytes]) -> dict[str, str]:
+    """The versions that the manager installs by itself, without anything of ours around it."""
+    folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
     if manager == "yarn-berry":
-        (folder / "yarn.lock").touch()
+        (folder / "yarn.lock").touch()  # else it looks for its project further up
     environ = {**os.environ, "PATH": with_installers(), **managers.variables(manager)}
-    await asyncio.to_thread(
-        subprocess.run, [manager, "install"], cwd=folder, env=environ, check=True, capture_output=True, timeout=120
-    )
+    subprocess.run([manager, "install"], cwd=folder, env=environ, check=True, capture_output=True, timeout=120)
     return versions(folder / "node_modules")
 
 
@@ -68,7 +67,7 @@ async def bare(manager: Manager, folder: Path, files: dict[str, bytes]) -> dict[
 async def test_the_versions_are_those_of_a_bare_installation(app: App, manager: Manager, tmp_path: Path) -> None:
     said = manifest({"react": "^18", "react-dom": "^18", "clsx": "*", "chalk": "^4"}, packageManager=NAMED[manager])
     files = {"package.json": said, **(NODE_MODULES if manager == "yarn-berry" else {})}
-    expected = await bare(manager, tmp_path / "bare", files)
+    expected = await asyncio.to_thread(bare, manager, tmp_path / "bare", files)
     async with app.running(serving):
         # A tree of other versions is there before, as an app finds one that it had until now.
         await app.put({"package.json": manifest({"react": "19.1.0", "react-dom": "19.1.0"})})
@@ -95,12 +94,7 @@ async def test_a_typescript_app_gets_the_types_that_it_does_not_list_once_and_pi
         assert not list(app.place.workspace.glob("*lock*"))
 
         runs = app.facts.runs
-        await app.put(
-            {
-                "app/page.tsx": b"y",
-                "package.json": manifest(json.loads(said)["dependencies"], packageManager=NAMED[manager], version="2"),
-            }
-        )
+        await app.put({"app/page.tsx": b"y", "package.json": said.replace(b'"name": "app"', b'"name": "other"')})
         assert app.facts.runs == runs
     again = App(app.place.home, path=with_installers())
     await again.dependencies().settle(frozenset(files))

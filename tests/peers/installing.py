@@ -142,7 +142,13 @@ class App:
         return Dependencies(
             workspace=self.place.workspace,
             state_dir=self.place.state,
-            environ={"PATH": self._path, "HOME": str(self._user_home), "API_KEY": "a secret"},
+            environ={
+                # certificates of a proxy between this machine and the registry
+                **{name: os.environ[name] for name in ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE") if name in os.environ},
+                "PATH": self._path,
+                "HOME": str(self._user_home),
+                "API_KEY": "a secret",
+            },
             clock=Clock(),
             server=self.server,
             hear=self.logs.add,
