@@ -109,6 +109,8 @@ class App:
         self.backend = HonestBackend()
         self.server = Server()
         self.logs = LogTail()
+        self.patience = PATIENCE
+        """Seconds for one set with its installation."""
         self.history: list[InstallFacts] = []
         self.problems: tuple[Problem, ...] = ()
         self._changed = asyncio.Event()
@@ -193,5 +195,4 @@ class App:
         assert self._client is not None
         before = len(self._client.applied)
         self.backend.put(dict(files), deleted)
-        async with asyncio.timeout(PATIENCE):
-            await self._client.until(lambda client: len(client.applied) > before)
+        await self._client.until(lambda client: len(client.applied) > before, self.patience)
