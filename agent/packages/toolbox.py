@@ -66,13 +66,13 @@ class Toolbox:
             return Ready(tool.manager, str(programs / binary), path)
         if self._on_path(tool.manager):
             version = ".".join(map(str, CARRIED[tool.manager]))
-            return Ready(
-                tool.manager, None, {}, (_note(f"{spec} is not to be had ({why}): {version} is used instead"),)
-            )
-        instead = (
-            f"{tool.manager} is not on PATH of this machine and cannot be fetched ({why}): npm installs the packages"
+            note = _note(f"{spec} cannot be fetched ({why}): {tool.manager} {version} is used instead")
+            return Ready(tool.manager, None, {}, (note,))
+        note = _note(
+            f"{tool.manager} is not on PATH of this machine and cannot be fetched ({why}): npm installs the packages, "
+            f"and does not read the lock file of {tool.manager}"
         )
-        return Ready("npm", None, {}, (_note(f"{instead}, and does not read the lock file of {tool.manager}"),))
+        return Ready("npm", None, {}, (note,))
 
     async def _fetch(self, spec: str, folder: Path, binary: str, progress: Callable[[str], None]) -> str | None:
         """Why it could not be fetched, in one line; None: it is there."""

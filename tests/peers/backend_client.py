@@ -104,9 +104,9 @@ class Client:
             on_full=self.full.append,
         )
 
-    async def until(self, fact: Callable[[Client], object]) -> None:
+    async def until(self, fact: Callable[[Client], object], patience: float = PATIENCE) -> None:
         """Wait until `fact` is true of this client."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             while not fact(self):
                 await self._told.wait()
 

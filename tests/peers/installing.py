@@ -109,6 +109,8 @@ class App:
         self.backend = HonestBackend()
         self.server = Server()
         self.logs = LogTail()
+        self.patience = PATIENCE
+        """Seconds for one set with its installation."""
         self.history: list[InstallFacts] = []
         self.problems: tuple[Problem, ...] = ()
         self._changed = asyncio.Event()
@@ -142,7 +144,13 @@ class App:
         return Dependencies(
             workspace=self.place.workspace,
             state_dir=self.place.state,
-            environ={"PATH": self._path, "HOME": str(self._user_home), "API_KEY": "a secret"},
+            environ={
+                # certificates of a proxy between this machine and the registry
+                **{name: os.environ[name] for name in ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE") if name in os.environ},
+                "PATH": self._path,
+                "HOME": str(self._user_home),
+                "API_KEY": "a secret",
+            },
             clock=Clock(),
             server=self.server,
             hear=self.logs.add,
@@ -187,5 +195,4 @@ class App:
         assert self._client is not None
         before = len(self._client.applied)
         self.backend.put(dict(files), deleted)
-        async with asyncio.timeout(PATIENCE):
-            await self._client.until(lambda client: len(client.applied) > before)
+        await self._client.until(lambda client: len(client.applied) > before, self.patience)

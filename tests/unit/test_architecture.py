@@ -54,6 +54,7 @@ DECIDING = {
     "agent/packages/completion.py": "what a TypeScript app on Next needs and does not name",
     "agent/packages/course.py": "whether packages are installed before or after the sources",
     "agent/packages/engines.py": "whether the running Node.js is one that the app asks for",
+    "agent/packages/generators.py": "which install scripts read which files of the app",
     "agent/packages/managers.py": "how a package manager is called",
     "agent/packages/manifest.py": "package.json as values",
     "agent/packages/output.py": "what a package manager's output means",
