@@ -256,8 +256,8 @@ class Exited:
 
     @property
     def reason(self) -> str:
-        """One line: the error first, because how a process exited says nothing about why."""
-        return self.why if self.error is None else f"{self.error.headline}; {self.why}"
+        """One line: the error first, because how a process exited says nothing about why; a known reason names it."""
+        return self.why if self.error is None or self.known else f"{self.error.headline}; {self.why}"
 
     @property
     def report(self) -> str:
