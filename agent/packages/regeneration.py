@@ -22,7 +22,6 @@ from agent.packages import generators, managers
 from agent.packages.generators import OWN, Generator
 from agent.packages.lifecycle_scripts import ScriptPackage, script_packages
 from agent.packages.node_modules import Modules
-from agent.packages.output import last_lines
 from agent.packages.run import Installer
 from agent.packages.toolchain import Manager
 from agent.status import Problem
@@ -88,6 +87,8 @@ class Regeneration:
             command = ("sh", "-c", f"cd {folder} && {{\n{script}\n}}")
             ended = await self._installer.run(manager, command, self._progress, variables)
             if ended.why is not None:
+                from agent.packages.causes import last_lines  # noqa: PLC0415 - only a failure needs it
+
                 last = "\n".join(last_lines(ended.printed))
                 message = f"the {event} script of {whose} failed when it ran again for a changed file ({script})"
                 return Problem("install", f"{message}\n{last}".strip(), MANIFEST, code="script-failed")

@@ -25,7 +25,7 @@ from agent.isolation import child_environment
 from agent.isolation.sandbox import confined
 from agent.isolation.user import DevUser
 from agent.packages.managers import Command
-from agent.packages.output import Cause, Reading, cause
+from agent.packages.output import Cause, Reading
 from agent.packages.toolchain import Manager
 from agent.process import orphans
 from agent.process.child import Child, Stream, describe, spawn
@@ -169,6 +169,8 @@ class Installer:
         if status == 0:
             return Ended(took, printed=tuple(lines))
         said = tuple(self._without_paths(line) for line in lines)
+        from agent.packages.causes import cause  # noqa: PLC0415 - 0.3 MiB of patterns that only a failure needs
+
         found = cause(manager, said)
         why = f"{manager} could not install the packages"
         why += f":\n{found.message}" if found.message else f": {describe(status)}"

@@ -51,6 +51,7 @@ DECIDING = {
     "agent/devserver/frameworks/custom.py": "how other dev servers are given a port",
     "agent/devserver/frameworks/known.py": "which framework an app is made with",
     "agent/packages/adoption.py": "whether a tree that nobody remembers is the wanted one",
+    "agent/packages/causes.py": "why a package manager failed",
     "agent/packages/completion.py": "what a TypeScript app on Next needs and does not name",
     "agent/packages/course.py": "whether packages are installed before or after the sources",
     "agent/packages/engines.py": "whether the running Node.js is one that the app asks for",

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.packages.output import MESSAGE_CHARACTERS, Reading, cause, disk_was_full
+from agent.packages.causes import cause
+from agent.packages.output import MESSAGE_CHARACTERS, Reading, disk_was_full
 from agent.packages.skipped_builds import blocked_by_bun, skipped
 from agent.packages.toolchain import Manager
 
