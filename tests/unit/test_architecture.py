@@ -129,7 +129,7 @@ LINES = 400
 VAGUE = re.compile(r"(^|_)(util|utils|common|helper|helpers|manager|handler|handlers|service|services|misc)(_|$)")
 # A guard against heavy imports, some of which tests/integration/test_agent_footprint.py names.
 # The budget itself (ARCHITECTURE.md, "Memory") is for the agent at rest.
-IMPORTS_MIB = 43
+IMPORTS_MIB = 45
 
 
 def files(*tops: str) -> list[str]:
