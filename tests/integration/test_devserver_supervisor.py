@@ -353,7 +353,7 @@ async def test_next_waits_for_its_files_and_complains_once_the_sync_has_not_brou
         (workspace / "package.json").write_text("{}")
         (workspace / "app").mkdir()
         it.supervisor.files_changed(applied("package.json"))
-        await it.board.until(lambda: "has to name next among its dependencies" in it.board.now.reason)
+        await it.board.until(lambda: "has to name it among its dependencies" in it.board.now.reason)
 
         program.parent.mkdir(parents=True)
         program.touch()  # nobody says so: it is found by looking again
