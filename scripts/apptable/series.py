@@ -18,6 +18,7 @@ from scripts.apptable.tab import NotSeen, Tab
 FAILURES = 2
 """After so many the rest of a series is not tried: each failure costs its whole deadline."""
 AGAIN_SECONDS = 0.5
+SETTLE_SECONDS = 5.0
 
 
 async def do(steps: Sequence[Step], side: Side, page: Tab, other: Tab, now: dict[str, str]) -> list[StepSeen]:
@@ -27,6 +28,7 @@ async def do(steps: Sequence[Step], side: Side, page: Tab, other: Tab, now: dict
         if sum(one.seconds is None for one in seen) >= FAILURES:
             seen.append(StepSeen(step.name, None, NOT_TRIED))
             continue
+        await page.settle(SETTLE_SECONDS)
         seen.append(await one(step, side, page, other, now))
     return seen
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from playwright.async_api import Browser, ConsoleMessage, Error, Frame, Page, async_playwright
 
@@ -59,6 +59,7 @@ class Tab:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.console: list[str] = []
+        self.has_been_live = False
         self.live = False
         """Whether a WebSocket of this document has said something: an edit before that may never reach the page."""
         page.on("console", self._heard)
@@ -76,7 +77,7 @@ class Tab:
             self.live = False
 
     def _connected(self) -> None:
-        self.live = True
+        self.live = self.has_been_live = True
 
     async def open(self, url: str, within: float) -> None:
         """Go there as soon as something listens. Raises NotSeen."""
@@ -99,6 +100,12 @@ class Tab:
 
     async def is_live(self) -> bool:
         return self.live
+
+    async def settle(self, within: float) -> None:
+        """Wait for a document that is being replaced to be connected again, where the app's pages connect at all."""
+        if self.has_been_live:
+            with suppress(NotSeen):
+                await until(self.is_live, within)
 
     async def text(self) -> str:
         return " ".join((await self._ask(TEXT)).replace("\xa0", " ").split())
