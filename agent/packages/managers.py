@@ -99,7 +99,6 @@ _YARN_SETTINGS: Final[Mapping[str, str]] = {
 }
 _BERRY_SETTINGS: Final[Mapping[str, str]] = {
     "YARN_ENABLE_IMMUTABLE_INSTALLS": "false",
-    "YARN_ENABLE_HARDENED_MODE": "false",
     "YARN_ENABLE_TELEMETRY": "false",
     "YARN_ENABLE_PROGRESS_BARS": "false",
     "YARN_ENABLE_COLORS": "false",
