@@ -26,12 +26,18 @@ _FETCH: Final = """
 set -e
 rm -rf "$1.partial"
 mkdir -p "$1.partial"
-npm install --prefix "$1.partial" --no-save --no-audit --no-fund --progress=false --loglevel=http -- "$2"
+cd "$1.partial"
+echo '{"private": true}' > package.json
+npm install --no-save --no-audit --no-fund --progress=false --loglevel=http -- "$2"
+cd "$HOME"
 "$1.partial/node_modules/.bin/$3" --version
 rm -rf "$1"
 mv "$1.partial" "$1"
 """
-"""What is half there never counts. A version that this Node.js cannot run fails here, by its own words."""
+"""In a folder of its own and not by --prefix, which would also move npm's global settings and lose a proxy or a
+certificate that stands there. What is half there never counts. A version that this Node.js cannot run fails here, by
+its own words.
+"""
 
 
 @dataclass(frozen=True, slots=True)
