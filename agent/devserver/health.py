@@ -128,7 +128,7 @@ class Health:
         sampler = Sampler(pid)
         await self._take(sampler, with_pss=False)
         while True:
-            alive = await liveness.alive()
+            alive = await liveness.answers()
             sample = await self._take(sampler, with_pss=False)
             if alive:
                 self._listen(session, watches)

@@ -102,6 +102,14 @@ class Liveness:
 
     async def alive(self) -> bool:
         """Whether there is a sign of life. It takes ALIVE_SECONDS at most where the port is open."""
+        # The kernel accepts connections for a program that hangs, so an open port says little. It is believed
+        # only of a server that never answered this path.
+        return await self.answers() or (not self._knows_the_path and await _accepts(self._port))
+
+    async def answers(self) -> bool:
+        """As `alive`, of a server that has not shown anything yet: where there is a path, its open port is no sign.
+        Next opens it before it reads its configuration, and keeps it open where it then gives up.
+        """
         asked = self._question
         if asked.path is None:
             return await _accepts(self._port)
@@ -115,9 +123,7 @@ class Liveness:
                 self._knows_the_path = self._knows_the_path or await _has_sign(response, asked.sign)
                 return True  # whatever it says: a program that answers HTTP is alive
         except _FAILURES:
-            # The kernel accepts connections for a program that hangs, so an open port says little. It is believed
-            # only of a server that never answered this path.
-            return not self._knows_the_path and await _accepts(self._port)
+            return False
 
 
 async def _has_sign(response: aiohttp.ClientResponse, sign: str | None) -> bool:

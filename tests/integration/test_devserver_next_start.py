@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,22 @@ async def test_a_package_json_that_is_mended_after_the_start_is_seen_at_once(run
         await app.shows("the page")
 
 
-async def test_typescript_that_comes_after_next_has_given_up_on_it_is_taken_at_once(run: Run) -> None:
+@pytest.fixture
+def run_apart(
+    workspace: Callable[..., Path],
+    template_modules: Path,
+    free_port: Callable[[], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Run]:
+    """As `run`, in a folder below no node_modules: Next would find there what the workspace lacks."""
+    monkeypatch.setattr("tests.peers.dev_server.WAIT_SECONDS", 120.0)
+    home = Path(tempfile.mkdtemp(prefix="apart-", dir=template_modules.parent.parent))
+    yield runner(lambda: workspace().rename(home / "1"), free_port, tmp_path / "state")
+    shutil.rmtree(home, ignore_errors=True)
+
+
+async def test_typescript_that_comes_after_next_has_given_up_on_it_is_taken_at_once(run_apart: Run) -> None:
     manifest, away = "", Path()
 
     def without_typescript(folder: Path) -> None:
@@ -64,11 +80,11 @@ async def test_typescript_that_comes_after_next_has_given_up_on_it_is_taken_at_o
             shutil.move(folder / "node_modules" / name, away / name)
         (folder / "package.json").write_text(json.dumps(listed))
         (folder / "package-lock.json").unlink()
+        # Nobody listens on port 9: the registry is away.
+        (folder / ".npmrc").write_text("registry=http://127.0.0.1:9/\nfetch-retries=0\n")
 
-    # Nobody listens on port 9: the registry is away.
-    registry = {"npm_config_registry": "http://127.0.0.1:9/", "npm_config_fetch_retries": "0"}
     typed = {"app/layout.tsx": PAGE["app/layout.jsx"], "app/page.tsx": PAGE["app/page.jsx"]}
-    async with run(typed, prepare=without_typescript, shown=False, environ=registry) as app:
+    async with run_apart(typed, prepare=without_typescript, shown=False) as app:
         await app.board.state("failed")
         (problem,) = app.board.told["dev_server"]
         assert "add typescript, @types/react and @types/node to package.json" in problem.message
