@@ -199,7 +199,8 @@ class Tree:
                 return "was made larger than any file of an app; the backend's version took its place"
         if known is None:
             return None
-        return f"was edited on the disk; the backend's version took its place, and the edit is kept in {target}"
+        where = f"STATE_DIR/{aside.parent.name}/{aside.name}/{path}"
+        return f"was edited on the disk; the backend's version took its place, and the edit is kept in {where}"
 
     def _prune(self, path: str) -> None:
         above = path.rpartition("/")[0]
