@@ -85,7 +85,7 @@ def _pnpm(lines: list[str]) -> Cause:
             return _script(f"the app: {ran}", lines[begin + 1 : end], "ELIFECYCLE")
         parts = [found for line in lines if (found := _PNPM_SCRIPT.match(line)) and found[1] == last[1]]
         ran = next((found[5] for found in parts if found[4] == "$"), last[3])
-        return _script(f"{last[1]}: {ran}", [found[5] for found in parts if found[4] == ":"], "ELIFECYCLE")
+        return _script(f"{last[1] or 'the app'}: {ran}", [found[5] for found in parts if found[4] == ":"], "ELIFECYCLE")
     starts = [at for at, line in enumerate(lines) if _PNPM_CODE.match(line) or _PNPM_ERROR.match(line)]
     if not starts:
         return Cause("")

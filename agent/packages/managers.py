@@ -122,7 +122,10 @@ def variables(manager: Manager, *, yarnrc: bytes = b"", npmrcs: tuple[bytes, ...
             return told | {f"npm_config_{name}": value for name, value in _NPM_SETTINGS.items()}
         case "pnpm":  # the prefix changed with 11
             prefixes = ("npm_config_", "pnpm_config_")
-            return told | {prefix + name: value for prefix in prefixes for name, value in _PNPM_SETTINGS.items()}
+            settings = {prefix + name: value for prefix in prefixes for name, value in _PNPM_SETTINGS.items()}
+            # A script that calls pnpm again is started without the lower-case ones, and these are read all the same.
+            scripts = {f"NPM_CONFIG_{name.upper()}": value for name, value in _PNPM_SETTINGS.items()}
+            return told | settings | scripts
         case "yarn":
             return {**told, **_YARN_SETTINGS}
         case "yarn-berry":

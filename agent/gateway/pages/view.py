@@ -150,6 +150,9 @@ def _sentence(now: Snapshot) -> str:
         return "This machine is about to stop. It starts again when somebody asks for the app."
     if now.sync.failure is not None and now.sync.applied_at is None:
         return f"The app's files cannot be fetched yet: {_ended(now.sync.failure.message)}"
+    if now.install.state == "running":
+        manager = f" with {now.install.manager}" if now.install.manager else ""
+        return f"The app's packages are being installed{manager}. Then the dev server starts."
     if now.sync.applied_at is None:
         return "The app's files are on their way to this machine."
     if state == "restarting":
@@ -180,7 +183,7 @@ def _steps(now: Snapshot) -> tuple[Step, ...]:
 
 
 def _files_state(now: Snapshot) -> StepState:
-    if now.sync.applied_at is not None:
+    if now.sync.applied_at is not None or now.install.state == "running":  # which comes between a set and its word
         return "done"
     return "trouble" if now.sync.failure is not None else "active"
 

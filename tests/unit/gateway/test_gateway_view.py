@@ -45,9 +45,10 @@ def test_the_packages_are_a_milestone_of_their_own() -> None:
     waiting = replace(NEW, sync=SYNCED, dev_server=DevServerFacts(reason="its packages are being installed with npm"))
     running = replace(waiting, install=InstallFacts("running", "npm", progress="12 fetched"))
     assert steps(running)["dependencies"] == ("active", "npm 12 fetched")
-    assert view(running, []).sentence == (
-        "The files are here. The dev server waits: its packages are being installed with npm."
-    )
+    installing = "The app's packages are being installed with npm. Then the dev server starts."
+    assert view(running, []).sentence == installing
+    first = replace(running, sync=SyncFacts(progress=(1234, 1234)))
+    assert (view(first, []).sentence, steps(first)["files"][0]) == (installing, "done")
     starting = replace(running, dev_server=DevServerFacts(state="starting"), install=InstallFacts("idle", "npm"))
     assert steps(starting)["dependencies"] == ("done", "")
 

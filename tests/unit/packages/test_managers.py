@@ -55,3 +55,8 @@ def test_yarn_is_told_the_registry_that_npm_is_configured_with() -> None:
 def test_the_image_carries_the_versions_that_are_known_here() -> None:
     asked = json.loads((ROOT / "runtime/installers/package.json").read_text("utf-8"))["dependencies"]
     assert {package(manager) for manager in CARRIED} == {f"{name}@{version}" for name, version in asked.items()}
+
+
+def test_a_script_that_calls_pnpm_again_is_not_led_to_another_version() -> None:
+    """Pnpm starts scripts without what begins with npm_, and reads its settings from names in capitals too."""
+    assert variables("pnpm")["NPM_CONFIG_MANAGE_PACKAGE_MANAGER_VERSIONS"] == "false"
