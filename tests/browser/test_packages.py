@@ -27,6 +27,12 @@ USES_DATE_FNS = (
     'export const Word = () => <b id="word">{isDate(5) ? "" : "with date-fns"}</b>;\n'
 )
 USES_NONE = 'export const Word = () => <b id="word">without</b>;\n'
+PROJECT = {
+    **{name: (TEMPLATE / name).read_text() for name in ("tsconfig.json", "next.config.ts", "postcss.config.mjs")},
+    "app/layout.tsx": (TEMPLATE / "app/layout.tsx").read_text(),
+    "app/globals.css": (TEMPLATE / "app/globals.css").read_text(),
+}
+"""What a project of its own has besides its package.json."""
 PAGE = 'import { Word } from "@/components/Word";\nexport default function Page() { return <main><Word /></main>; }\n'
 
 # Next draws its overlay in a shadow root, whose changes no observer outside of it is told: so every frame is looked at.
@@ -61,7 +67,9 @@ async def test_no_import_is_ever_without_its_package(
         pytest.skip(reason)
     place = workspace()
     async with backend(tmp_path, free_port()) as api:
-        await api.put({"app/page.tsx": PAGE, "components/Word.tsx": USES_NONE, "package.json": package_json()})
+        await api.put(
+            {**PROJECT, "app/page.tsx": PAGE, "components/Word.tsx": USES_NONE, "package.json": package_json()}
+        )
         async with stack(place.parent, place, api.url, free_port) as running:
             status = await running.ready()
             assert status["install"]["runs"] == 0, "the template's own packages are there already"

@@ -141,6 +141,6 @@ async def test_a_look_up_that_hangs_holds_up_no_end(tmp_path: Path, free_port: C
     async with stack(
         tmp_path, tmp_path / "app", unreachable, free_port, DEV_COMMAND=SERVER, PYTHONPATH=str(tmp_path)
     ) as running:
-        await running.until(lambda status: asked.exists() and status["dev_server"]["state"] == "ready")
+        await running.until(lambda status: asked.exists() and status["dev_server"]["state"] == "waiting")
         assert await running.agent.stop() == 0, running.tail()
         assert living_in(running.workspace) == []

@@ -125,7 +125,7 @@ async def test_a_changed_configuration_is_no_crash_and_a_broken_one_is_mended(pr
     project.write("next.config.ts", "export default {{;\n")
     await board.until(lambda: board.now.crashes)
     (problem,) = board.told["dev_server"]
-    assert "it exited with status 1" in problem.message
+    assert "next.config cannot be loaded" in problem.message
     project.write("next.config.ts", good)
     await board.until(lambda: board.now.state == "ready")
     assert board.told["dev_server"] == ()

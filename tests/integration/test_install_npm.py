@@ -63,8 +63,9 @@ async def test_a_tree_that_somebody_else_made_is_taken_as_it_is(app: App, shelf:
     await asyncio.to_thread(
         subprocess.run, ["npm", "install", "--no-audit", "--no-fund"], cwd=app.place.workspace, check=True, timeout=60
     )
+    lock = (app.place.workspace / "package-lock.json").read_bytes()
     async with app.running(serving):
-        await app.put({"package.json": manifest(dict(reversed(said.items())), version="7")})
+        await app.put({"package.json": manifest(dict(reversed(said.items())), version="7"), "package-lock.json": lock})
         assert app.facts.runs == 0
         shutil.rmtree(app.modules / "b")
         (app.place.state / "packages.json").unlink()
