@@ -1,7 +1,8 @@
 """The command line of scripts/apps: choose rows, run them, print the table, write the JSON.
 
-Exit status: 0 when every row that runs bare runs here and every other one is refused as it should be; 1 otherwise;
-130 after Ctrl-C, with the rows that there were by then.
+Exit status: 0 when every row that ran and runs bare runs here, and every other one that ran is refused as it should
+be; 1 otherwise. Rows that were not reached are named and do not change it. 130 after Ctrl-C, with the rows that there
+were by then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 import orjson
 
 from control.dev.workspace import CACHE, ROOT
-from scripts.apptable import making, report
+from scripts.apptable import making, order, report
+from scripts.apptable.judge import not_reached
 from scripts.apptable.rows import Row
 from scripts.apptable.run import Run, home
 from scripts.benches.report import machine
@@ -31,6 +33,8 @@ def main() -> int:
     if given.names == ["readme"]:
         return _readme(given.json)
     rows = _chosen(making.rows(), given.names, quick=given.quick)
+    if given.minutes is not None:
+        rows = order.one_of_each_kind_first(rows)
     if given.list:
         print("\n".join(f"{row.name:<26}{'quick  ' if row.quick else '       '}{row.kind}" for row in rows))
         return 0
@@ -40,14 +44,19 @@ def main() -> int:
         run = Run(
             place,
             node=_node(),
-            mode="ours" if given.no_bare else "bare" if given.bare_only else "both",
+            mode="ours"
+            if given.no_bare or (given.quick and not given.bare_only)
+            else "bare"
+            if given.bare_only
+            else "both",
             at_once=given.at_once,
+            seconds=None if given.minutes is None else 60 * given.minutes,
         )
         try:
             asyncio.run(_interruptible(run, rows))
         except (KeyboardInterrupt, asyncio.CancelledError):
             status = 130
-    judged = [run.judged[row.name] for row in rows if row.name in run.judged]
+    judged = [run.judged.get(row.name) or not_reached(row) for row in rows]
     if failures := report.failures(judged):
         print(f"{failures}\n")
     print(report.as_table(judged))
@@ -105,10 +114,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog="scripts/apps readme renews the table between the measured:apps markers of README, or prints it.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="all of them where none is named")
-    parser.add_argument("--quick", action="store_true", help="the rows that scripts/test runs: at most 2 minutes")
+    parser.add_argument("--quick", action="store_true", help="a few rows, through the agent only: at most 2 minutes")
     sides = parser.add_mutually_exclusive_group()
     sides.add_argument("--no-bare", action="store_true", help="do not run the bare apps: nothing to compare with")
     sides.add_argument("--bare-only", action="store_true", help="run only the bare apps, with all edits")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="start no row after N minutes: one row of each kind comes first, and the rest is told as not reached",
+    )
     parser.add_argument("--list", action="store_true", help="name the rows, and run nothing")
     parser.add_argument(
         "--at-once", type=int, default=AT_ONCE, metavar="N", help="rows that run at the same time (%(default)s)"

@@ -10,8 +10,9 @@ from scripts.apptable import compare
 from scripts.apptable.edits import PACKAGE
 from scripts.apptable.rows import Row
 
-Verdict = Literal["runs", "fails", "as bare", "refused", "left out"]
-"""`as bare`: the first page appears on neither side. `refused`: an app that must not run, and whose reason was said."""
+Verdict = Literal["runs", "fails", "as bare", "refused", "left out", "not reached"]
+"""`as bare`: the first page appears on neither side. `refused`: an app that must not run, and whose reason was said.
+`not reached`: the time was over before the row's turn."""
 NOT_TRIED: Final = "not tried"
 
 
@@ -108,6 +109,10 @@ def judge_bare(row: Row, bare: SideSeen) -> Judged:
 
 def left_out(row: Row, why: str) -> Judged:
     return Judged(row, "left out", SideSeen(why=why), None, (), (why,))
+
+
+def not_reached(row: Row) -> Judged:
+    return Judged(row, "not reached", SideSeen(), None)
 
 
 def broken(row: Row, why: str) -> Judged:

@@ -58,7 +58,9 @@ def summary(judged: Sequence[Judged]) -> str:
         text += (
             f"; first page within {GOAL:g} times bare: {fast} of {len(ratios)}, median {ratios[len(ratios) // 2]:.2f}"
         )
-    return text + (f"\nfailed: {', '.join(failed)}" if failed else "")
+    later = [one.row.name for one in judged if one.verdict == "not reached"]
+    text += f"\nfailed: {', '.join(failed)}" if failed else ""
+    return text + (f"\nnot reached: {', '.join(later)}" if later else "")
 
 
 def failures(judged: Sequence[Judged]) -> str:

@@ -63,6 +63,8 @@ class Run:
     node: int
     mode: Mode
     at_once: int
+    seconds: float | None = None
+    """No row starts later than this; None is no limit."""
     began: float = field(default_factory=time.monotonic)
     judged: dict[str, Judged] = field(default_factory=dict)
 
@@ -72,11 +74,18 @@ class Run:
     async def all(self, rows: Sequence[Row]) -> None:
         chosen = [row for row in rows if row.bare or self.mode != "bare"]
         await making.install_tools(row.manager for row in chosen if row.node <= self.node)
-        queue = iter(chosen)
+        queue = self._in_time(chosen)
         port = ports()
         async with asyncio.TaskGroup() as group:
             for _ in range(self.at_once):
                 group.create_task(self._worker(queue, port))
+
+    def _in_time(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """The rows while there is time to start one."""
+        for row in rows:
+            if self.seconds is not None and time.monotonic() - self.began > self.seconds:
+                return
+            yield row
 
     async def _worker(self, queue: Iterator[Row], port: Callable[[], int]) -> None:
         """A Chromium is kept from row to row, because its start costs as much as a small app's, unless it has ended."""

@@ -148,9 +148,16 @@ class Ours:
                 "problems:",
                 *(line[:600] for line in said),
                 "agent:",
-                self.stack.tail(6)[:3000],
+                self._log_tail(),
             ]
         )
+
+    def _log_tail(self) -> str:
+        """Of the agent's log; why there is none where it cannot be read, so that the row's own reason is not lost."""
+        try:
+            return self.stack.tail(6)[:3000]
+        except OSError as error:
+            return f"(no log: {error.strerror})"
 
     async def has_problem(self, pattern: str) -> bool:
         return problem_matches(pattern, await self.problems())
