@@ -67,7 +67,7 @@ class Row:
     mend: bool = False
     """Whether the app's own files are put after `first` was seen to fail with `problem`."""
     problem: str = ""
-    """A pattern that a problem in /status must match, at the start."""
+    """A pattern that a problem or a note in /status must match, at the start."""
     runs: bool = True
     """Whether the first page must appear at the start (or, with `mend`, after the app was mended)."""
     manager: str = "npm"
