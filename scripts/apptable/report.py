@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -52,7 +53,9 @@ def summary(judged: Sequence[Judged]) -> str:
     run = [one for one in comparable if one.verdict != "fails"]
     ratios = sorted(one.ratio for one in run if one.ratio is not None)
     fast = sum(ratio <= GOAL for ratio in ratios)
-    text = f"{len(run)} of {len(comparable)} apps that run bare run here"
+    counted = Counter(one.verdict for one in judged)
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counted.items())
+    text = f"{len(run)} of {len(comparable)} apps that run bare run here" if comparable else f"not run bare: {told}"
     failed = [one.row.name for one in judged if one.verdict == "fails"]
     if ratios:
         text += (
