@@ -28,7 +28,8 @@ def family(row: Row) -> str:
 
 def one_of_each_kind_first(rows: Sequence[Row]) -> list[Row]:
     """The first row of each family, then the second of each, and so on; within a family quick rows before others, and
-    those that need a newer Node.js last."""
+    those that need a newer Node.js last.
+    """
     families: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (not row.quick, row.node)):
         families.setdefault(family(row), []).append(row)

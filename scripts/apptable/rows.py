@@ -38,7 +38,7 @@ class Step:
     problem: str = ""
     """A pattern that a problem in /status must match."""
     visit: str = ""
-    """A path that is asked for before, without waiting for its answer."""
+    """A path that is asked for after the change and before the expectations, without waiting for its answer."""
     within: float = 15.0
     bare: bool = True
     """Whether a failure is excused where the bare app fails the same step."""
