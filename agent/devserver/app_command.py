@@ -33,6 +33,11 @@ _FOREIGN: Final[Mapping[str, str]] = {
     "pom.xml": "a Java project",
     "build.gradle": "a Java project",
     "pubspec.yaml": "a Flutter project",
+    "CMakeLists.txt": "a C or C++ project",
+    "main.c": "a C project",
+    "main.cpp": "a C++ project",
+    "Package.swift": "a Swift project",
+    "mix.exs": "an Elixir project",
     "index.html": "a page without a build step",
 }
 

@@ -27,8 +27,10 @@ def family(row: Row) -> str:
 
 
 def one_of_each_kind_first(rows: Sequence[Row]) -> list[Row]:
-    """The first row of each family, then the second of each, and so on; quick rows before others of their family."""
+    """The first row of each family, then the second of each, and so on; within a family quick rows before others, and
+    those that need a newer Node.js last.
+    """
     families: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: not row.quick):
+    for row in sorted(rows, key=lambda row: (not row.quick, row.node)):
         families.setdefault(family(row), []).append(row)
     return [row for nth in itertools.zip_longest(*families.values()) for row in nth if row is not None]

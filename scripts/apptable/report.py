@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -52,7 +53,9 @@ def summary(judged: Sequence[Judged]) -> str:
     run = [one for one in comparable if one.verdict != "fails"]
     ratios = sorted(one.ratio for one in run if one.ratio is not None)
     fast = sum(ratio <= GOAL for ratio in ratios)
-    text = f"{len(run)} of {len(comparable)} apps that run bare run here"
+    counted = Counter(one.verdict for one in judged)
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counted.items())
+    text = f"{len(run)} of {len(comparable)} apps that run bare run here" if comparable else f"not run bare: {told}"
     failed = [one.row.name for one in judged if one.verdict == "fails"]
     if ratios:
         text += (
@@ -102,16 +105,24 @@ def _side(side: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_markdown(said: Mapping[str, Any]) -> str:
-    """The JSON's rows as a Markdown table. A row that does not run is in it with its reason."""
+    """The JSON's rows as a Markdown table. A row that does not run is in it with its reason; those that were not
+    reached are named below it.
+    """
     lines = ["| App | Kind | Here | First page, bare | Followed |", "|---|---|---|---|---|"]
+    later = [f"`{row['name']}`" for row in said["rows"] if row["verdict"] == "not reached"]
     for row in said["rows"]:
-        first = [_seconds(row[side] and row[side]["first"]) or "none" for side in ("ours", "bare")]
+        if row["verdict"] == "not reached":
+            continue
+        first = [
+            "not run" if row[side] is None else _seconds(row[side]["first"]) or "none" for side in ("ours", "bare")
+        ]
         reasons = "; ".join(reason.splitlines()[0][:160] for reason in [*row["failures"], *row["excused"]])
         followed = ", ".join(f"{name} {value}" for name, value in row["edits"].items())
         verdict = row["verdict"] + (f": {reasons}" if reasons else "")
         cells = (f"`{row['name']}`", row["kind"], verdict, ", ".join(first), followed or "none")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([said["summary"].splitlines()[0] + ".", "", *lines])
+    below = ["", f"Not run: {', '.join(later)}."] if later else []
+    return "\n".join([said["summary"].splitlines()[0] + ".", "", *lines, *below])
 
 
 def renewed(document: str, said: Mapping[str, Any]) -> str:

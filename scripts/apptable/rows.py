@@ -38,7 +38,7 @@ class Step:
     problem: str = ""
     """A pattern that a problem in /status must match."""
     visit: str = ""
-    """A path that is asked for before, without waiting for its answer."""
+    """A path that is asked for after the change and before the expectations, without waiting for its answer."""
     within: float = 15.0
     bare: bool = True
     """Whether a failure is excused where the bare app fails the same step."""
@@ -67,7 +67,7 @@ class Row:
     mend: bool = False
     """Whether the app's own files are put after `first` was seen to fail with `problem`."""
     problem: str = ""
-    """A pattern that a problem in /status must match, at the start."""
+    """A pattern that a problem or a note in /status must match, at the start."""
     runs: bool = True
     """Whether the first page must appear at the start (or, with `mend`, after the app was mended)."""
     manager: str = "npm"

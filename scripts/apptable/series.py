@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from playwright.async_api import Error
 
-from scripts.apptable import edits, programs, tab
+from scripts.apptable import edits, patience, programs, tab
 from scripts.apptable.judge import NOT_TRIED, StepSeen
 from scripts.apptable.rows import Step, problem_matches
 from scripts.apptable.sides import Side
@@ -18,6 +18,9 @@ from scripts.apptable.tab import NotSeen, Tab
 FAILURES = 2
 """After so many the rest of a series is not tried: each failure costs its whole deadline."""
 AGAIN_SECONDS = 0.5
+VISITS = 20
+VISIT_SECONDS = 3.0
+"""A page without an answer after so long is being made, and may never come."""
 SETTLE_SECONDS = 5.0
 
 
@@ -36,9 +39,6 @@ async def do(steps: Sequence[Step], side: Side, page: Tab, other: Tab, now: dict
 async def one(step: Step, side: Side, page: Tab, other: Tab, now: dict[str, str]) -> StepSeen:
     began = time.monotonic()
     try:
-        if step.visit:
-            with suppress(Error):
-                await other.page.goto(side.url + step.visit, wait_until="commit", timeout=1000)
         changes = edits.apply(step, now)
         if changes:
             await side.put(changes)
@@ -47,6 +47,8 @@ async def one(step: Step, side: Side, page: Tab, other: Tab, now: dict[str, str]
                     now.pop(path, None)
                 else:
                     now[path] = content
+        if step.visit:
+            await _asked_for(other, side.url + step.visit)
         for what, expected in _expectations(step, side, page, other):
             await _within(step.within, began, what, expected)
     except NotSeen as not_seen:
@@ -54,6 +56,16 @@ async def one(step: Step, side: Side, page: Tab, other: Tab, now: dict[str, str]
     except (edits.Unfit, programs.Failed, AssertionError, TimeoutError) as failed:
         return StepSeen(step.name, None, str(failed) or type(failed).__name__)
     return StepSeen(step.name, time.monotonic() - began)
+
+
+async def _asked_for(other: Tab, url: str) -> None:
+    """Ask for a page without waiting for its answer; again while the server does not know the route yet."""
+    with suppress(Error):
+        for _ in range(VISITS):
+            answer = await other.page.goto(url, wait_until="commit", timeout=1000 * patience.seconds(VISIT_SECONDS))
+            if answer is None or answer.status != 404:
+                return
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _within(seconds: float, began: float, what: str, expected: Callable[[], Awaitable[bool]]) -> None:

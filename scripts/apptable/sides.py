@@ -147,6 +147,7 @@ class Ours:
                 f"status: {str(server)[:900]}",
                 "problems:",
                 *(line[:600] for line in said),
+                f"notes: {str(status.get('notes'))[:900]}",
                 "agent:",
                 self._log_tail(),
             ]
@@ -160,7 +161,13 @@ class Ours:
             return f"(no log: {error.strerror})"
 
     async def has_problem(self, pattern: str) -> bool:
-        return problem_matches(pattern, await self.problems())
+        """Whether /status says it: as a problem, or as a note where it stands in nothing's way."""
+        status = await self._status()
+        notes = [
+            *status.get("notes", ()),
+            *({"message": text} for text in (status.get("dev_server") or {}).get("notes", ())),
+        ]
+        return problem_matches(pattern, [*status.get("problems", ()), *notes])
 
 
 def _sendable(files: Mapping[str, bytes | str]) -> dict[str, str | bytes]:

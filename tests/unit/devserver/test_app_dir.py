@@ -203,7 +203,10 @@ def test_a_folder_that_is_no_web_app_is_named_for_what_it_is() -> None:
     said = foreign({"requirements.txt", "main.py"}.__contains__)
     assert said is not None
     assert said.startswith("this looks like a Python project (requirements.txt)")
-    assert foreign({"README.md"}.__contains__) is None
+    said = foreign({"Makefile", "main.c"}.__contains__)
+    assert said is not None
+    assert said.startswith("this looks like a C project (main.c)")
+    assert foreign({"README.md", "Makefile"}.__contains__) is None
 
 
 def test_a_port_that_the_server_chose_itself_is_explained_when_it_was_taken() -> None:
