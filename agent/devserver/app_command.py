@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from agent.devserver.app_dir import Member, script_of
 from agent.devserver.command_line import filled, only_command
@@ -18,28 +17,7 @@ from agent.devserver.frameworks import known
 from agent.devserver.frameworks.custom import OWN_SERVER, OWN_SERVER_VARIABLES
 from agent.devserver.frameworks.framework import Framework
 from agent.devserver.frameworks.nextjs import NEXT
-
-_FOREIGN: Final[Mapping[str, str]] = {
-    "requirements.txt": "a Python project",
-    "pyproject.toml": "a Python project",
-    "manage.py": "a Django project",
-    "main.py": "a Python project",
-    "app.py": "a Python project",
-    "go.mod": "a Go project",
-    "Cargo.toml": "a Rust project",
-    "Gemfile": "a Ruby project",
-    "composer.json": "a PHP project",
-    "index.php": "a PHP project",
-    "pom.xml": "a Java project",
-    "build.gradle": "a Java project",
-    "pubspec.yaml": "a Flutter project",
-    "CMakeLists.txt": "a C or C++ project",
-    "main.c": "a C project",
-    "main.cpp": "a C++ project",
-    "Package.swift": "a Swift project",
-    "mix.exs": "an Elixir project",
-    "index.html": "a page without a build step",
-}
+from agent.other_projects import OTHER_PROJECTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +135,7 @@ def why_ended(why: str, words: str, command: AppCommand, port: int) -> str:
 
 def foreign(names: Callable[[str], bool]) -> str | None:
     """What a folder without a package.json of the app's own looks like, with what is taken, as one sentence."""
-    found = next(((file, kind) for file, kind in _FOREIGN.items() if names(file)), None)
+    found = next(((file, kind) for file, kind in OTHER_PROJECTS.items() if names(file)), None)
     if found is None:
         return None
     file, kind = found

@@ -5,6 +5,7 @@ a foundation, so that an app runs as it would in an empty folder:
 
     the set has                        configuration      start page     root layout
     a package.json of its own          none               none           none
+    another kind of project, no page   none               none           none
     routes, no package.json            what it lacks      none           where it has none
     neither                            what it lacks      all            all
 
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from agent.other_projects import OTHER_PROJECTS
 from agent.package_files import LOCKS, MANIFEST
 from agent.sync.paths import folders_of
 
@@ -48,7 +50,7 @@ def stand_ins(template: AbstractSet[str], app: AbstractSet[str]) -> dict[str, st
 
     No path of the result is one of `app`, lies in a file of it, or is a folder of it.
     """
-    if is_whole_project(app):
+    if is_whole_project(app) or is_other_project(app):
         return {}
     layouts = {path for path in template if _TEMPLATE_LAYOUT.fullmatch(path)}
     routes = {path for path in template if _TEMPLATE_ROUTE.fullmatch(path)}
@@ -68,6 +70,15 @@ def is_whole_project(app: AbstractSet[str]) -> bool:
     if MANIFEST in app:
         return True
     return not has_route(app) and any(path.endswith(f"/{MANIFEST}") for path in app)
+
+
+def is_other_project(app: AbstractSet[str]) -> bool:
+    """Whether the set is of another kind, such as a Python program: with the template beside it, its owner would be
+    shown a page that waits for files.
+    """
+    return any(path in OTHER_PROJECTS for path in app) and not any(
+        path.endswith((".tsx", ".jsx")) or _OLD_PAGE.fullmatch(path) for path in app
+    )
 
 
 def has_route(app: Iterable[str]) -> bool:

@@ -119,7 +119,11 @@ def make_project(at: Path, modules: Path) -> None:
     shutil.copytree(modules, at / "node_modules", symlinks=True, copy_function=_link_or_copy)
     # Tailwind asks git's rules what to scan, up to the first .git above. Without one here that is whatever repository
     # the project lies in; where that one ignores it, as ours does, each edit costs Tailwind half a second.
-    (at / ".git").mkdir()
+    # A whole one, as git sees it: an app's own install scripts (husky, lefthook) write their hooks into the repository
+    # that they find, and without this one they would find the one around.
+    for folder in ("objects", "refs"):
+        (at / ".git" / folder).mkdir(parents=True)
+    (at / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
 
 
 def _link_or_copy(source: str, target: str) -> None:

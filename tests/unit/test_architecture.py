@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # What decides, and what it decides. These are pure: `now` and chance are arguments, the result is a value.
 DECIDING = {
+    "agent/other_projects.py": "which files say that a folder is no web app",
     "agent/package_files.py": "which files name packages",
     "agent/json_errors.py": "where a JSON file is broken",
     "agent/app_files/review.py": "what the app's files say before anything reads them",

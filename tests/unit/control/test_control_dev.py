@@ -64,6 +64,13 @@ class TestPlace:
             assert (modules / "next" / "package.json").stat().st_nlink == 2
             assert (modules / ".package-lock.json").stat().st_nlink == 1
 
+    def test_it_is_a_repository_of_its_own_for_what_an_app_installs_into_one(self, cache: Path, folder: Path) -> None:
+        with open_place(folder) as place:
+            found = subprocess.check_output(
+                ["git", "-C", place.workspace, "rev-parse", "--show-toplevel"], text=True, timeout=30
+            )
+            assert Path(found.strip()) == place.workspace
+
     def test_where_links_are_impossible_packages_are_copied(
         self, cache: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

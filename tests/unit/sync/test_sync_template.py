@@ -28,6 +28,14 @@ def test_nothing_of_the_template_stands_beside_an_app_in_a_folder() -> None:
     assert stand_ins(TEMPLATE, {"README.md", "web/package.json", "web/app/page.tsx"}) == {}
 
 
+@pytest.mark.parametrize(
+    "own", [{"main.c", "Makefile"}, {"requirements.txt", "shop/app.py"}, {"index.html", "style.css"}]
+)
+def test_the_template_does_not_stand_in_for_another_kind_of_project(own: set[str]) -> None:
+    assert stand_ins(TEMPLATE, own) == {}
+    assert stand_ins(TEMPLATE, {*own, "app/page.tsx"}), "with a page it is an app that has more in its folder"
+
+
 def test_a_set_without_a_route_sees_the_whole_template() -> None:
     assert stand_ins(TEMPLATE, set()) == {path: path for path in TEMPLATE}
     assert stand_ins(TEMPLATE, {"components/Word.tsx"}) == {path: path for path in TEMPLATE}
