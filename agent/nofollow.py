@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count, islice
+from pathlib import Path
 from typing import Final
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -20,6 +22,20 @@ _AT_ONCE: Final = 10_000
 """Names that are held in memory: one folder may have millions."""
 _MOST: Final = 5_000_000
 """Names that are looked at: who goes on making new ones is not raced for ever."""
+
+
+def move_or_remove(source: Path, target: Path) -> None:
+    """Move a folder, or delete it where it cannot be moved. Raises OSError, or RecursionError for endless depth.
+
+    Overlay filesystems refuse to rename a folder of the image's own layers (EXDEV; kernel, overlayfs.rst, "renaming
+    directories"), so that a container can only delete what its image brought along. `remove` renames folders too.
+    """
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.rmtree(source)
 
 
 def remove(name: str, at: int, *, between: Callable[[], None] = lambda: None) -> None:

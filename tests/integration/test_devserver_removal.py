@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent import nofollow as removal
-from agent.nofollow import remove
+from agent.nofollow import move_or_remove, remove
 from tests.peers.nested import nest
 
 
@@ -132,3 +132,24 @@ def test_code_that_swaps_folders_and_links_meanwhile_gains_nothing(tmp_path: Pat
 
     assert (kept / "inner").is_dir()
     assert (kept / "file").exists()
+
+
+def test_a_folder_of_an_images_layer_is_deleted_where_it_cannot_be_moved(tmp_path: Path) -> None:
+    for name in ("lower/modules/next", "upper", "work", "merged"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "lower/modules/next/package.json").write_text("{}")
+    layers = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work,redirect_dir=off"
+    merged = tmp_path / "merged"
+    mounted = subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", layers, merged], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"an overlay cannot be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        move_or_remove(merged / "modules", merged / "old")
+        assert sorted(path.name for path in merged.iterdir()) == []
+        (merged / "modules").mkdir()
+        move_or_remove(merged / "modules", merged / "old")
+        assert [path.name for path in merged.iterdir()] == ["old"], "what no image brought along is moved"
+    finally:
+        subprocess.run(["umount", merged], check=True)
