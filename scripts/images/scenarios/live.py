@@ -10,6 +10,7 @@ from scripts.images.scenarios.place import World, Wrong, page
 
 EDITS = 20
 ADDED, VERSION = "clsx", "2.1.1"  # of one file, and without packages of its own
+CONFIGURATION = ("tsconfig.json", "next.config.ts", "postcss.config.mjs")
 USES = f"""\
 import {{ clsx }} from "{ADDED}";
 export default function Page() {{ return <p>{{clsx("a package", false, "was added")}}</p>; }}
@@ -46,12 +47,17 @@ async def read_only(world: World) -> str:
 
 async def package(world: World) -> str:
     """A package is added to package.json together with the page that uses it, and the page is shown"""
-    project = json.loads((ROOT / "runtime/next-template/package.json").read_text("utf-8"))
+    template = ROOT / "runtime/next-template"
+    # A set with a package.json is a whole project, and finds nothing of the template beside it.
+    whole = {
+        name: (template / name).read_text("utf-8") for name in ("app/layout.tsx", "app/globals.css", *CONFIGURATION)
+    }
+    project = json.loads((template / "package.json").read_text("utf-8"))
     project["dependencies"][ADDED] = VERSION
     async with world.machine() as machine:
         await machine.until_page("the first page")
         begun = time.monotonic()
-        await world.backend.put({"package.json": json.dumps(project, indent=2), "app/page.tsx": USES})
+        await world.backend.put({**whole, "package.json": json.dumps(project, indent=2), "app/page.tsx": USES})
         await machine.until_page("a package was added")
         took = time.monotonic() - begun
         owner = await machine.exec("stat", "--format", "%U", f"/workspace/node_modules/{ADDED}/package.json")
