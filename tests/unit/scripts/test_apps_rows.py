@@ -40,9 +40,9 @@ def test_no_two_rows_have_the_same_name_and_each_says_its_kind() -> None:
     assert all(row.kind for row in rows)
 
 
-def test_the_quick_third_has_every_family_of_rows() -> None:
+def test_the_quick_rows_are_a_next_app_a_vite_app_one_without_a_package_json_and_what_is_refused() -> None:
     quick = {row.name for row in making.rows() if row.quick}
-    assert {"next16", "vite-react-ts", "files-only", "npm-workspaces", "custom-server"} <= quick
+    assert {"next16", "vite-react-ts", "files-only", "library", "not-an-app"} <= quick
 
 
 def test_a_row_that_must_not_run_says_which_problem_is_expected() -> None:
