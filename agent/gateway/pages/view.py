@@ -183,7 +183,7 @@ def _steps(now: Snapshot) -> tuple[Step, ...]:
 
 
 def _files_state(now: Snapshot) -> StepState:
-    if now.sync.applied_at is not None or now.install.state == "running":  # which comes between a set and its word
+    if now.sync.applied_at is not None or now.install.state == "running":  # the files are in place then
         return "done"
     return "trouble" if now.sync.failure is not None else "active"
 
