@@ -16,6 +16,6 @@ if __name__ == "__main__":
         sys.stderr.write(f"preview-agent: {error}\n")
         sys.exit(2)
     key_handover.seal()
-    from agent.command import main
+    from agent.cli import main
 
     sys.exit(main(environ))

@@ -16,14 +16,16 @@ from pathlib import Path
 
 import structlog
 
-from agent import __version__, api
+from agent import __version__
 from agent.admin.server import Actions, Admin
 from agent.app_files.reader import AppFiles
 from agent.app_paths import relative_to
+from agent.backend import session
+from agent.backend.credential import credential
 from agent.clock import Clock, rfc3339
 from agent.config import Settings
 from agent.devserver.import_spelling import Spelling
-from agent.devserver.meter import Meter
+from agent.devserver.repair.memory_reader import Meter
 from agent.devserver.supervisor import Supervisor
 from agent.errors import ConfigError, MachineError, Occupied
 from agent.gateway.server import Gateway
@@ -32,16 +34,16 @@ from agent.isolation import user as isolation
 from agent.packages.installer import Dependencies
 from agent.packages.run import Limits
 from agent.report.reporter import Reporter
-from agent.sleep.credential import credential
+from agent.sleep.controller import Sleep
 from agent.sleep.facts import work
-from agent.sleep.fly import FlySocket
-from agent.sleep.idle import Kind
-from agent.sleep.loop import Sleep
+from agent.sleep.fly_api import FlySocket
+from agent.sleep.idle_clock import Kind
 from agent.sleep.resume import Resume
-from agent.status import Applied, Board, Problem, Snapshot, Source, Traffic
-from agent.sync.backend import Backend
-from agent.sync.disk import Disk
+from agent.status import Applied, Problem, Snapshot, Source, Traffic
+from agent.status_board import StatusBoard
+from agent.sync.disk.store import Disk
 from agent.sync.loop import Sync, Timing
+from agent.sync.protocol.client import Backend
 
 STEP_SECONDS = 0.6
 """What one step of the stop may take. All of it has 2 s, and the dev server's own end may need 1.3 s of them."""
@@ -62,8 +64,8 @@ class Agent:
         user = self._isolation.user
         first = Snapshot(settings.app_id, settings.machine, started, __version__, isolation=self._isolation.facts)
         workspace = settings.workspace
-        self.board = Board(first, relative_to([str(workspace), os.path.realpath(workspace)]))
-        self._session = api.open_session(credential(settings, clock), clock)
+        self.board = StatusBoard(first, relative_to([str(workspace), os.path.realpath(workspace)]))
+        self._session = session.open_session(credential(settings, clock, FlySocket), clock)
 
         self._dev_server = Supervisor(
             command=settings.dev_command,
@@ -253,7 +255,7 @@ class Agent:
             os._exit(130)
 
     def _address(self, tail: str) -> str:
-        return api.app_path(self._settings.api_url, self._settings.app_id, tail)
+        return session.app_path(self._settings.api_url, self._settings.app_id, tail)
 
 
 def _most_of_memory(environ: Mapping[str, str]) -> int | None:

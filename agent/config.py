@@ -42,7 +42,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class FlyMachine:
-    """Which Fly machine this is, by Fly's own variables, and where its socket is (agent/sleep/fly.py)."""
+    """Which Fly machine this is, by Fly's own variables, and where its socket is (agent/sleep/fly_api.py)."""
 
     app: str
     machine: str

@@ -15,11 +15,11 @@ from socket import socket
 
 from agent import log
 from agent.config import Secret
-from control.auth import Trust, digest, new_key
+from control.auth.keys import Trust, digest, new_key
 from control.errors import Refused
-from control.folder import is_left_out
 from control.serve import Options, listen, serve, stop_on_signals
-from control.store import Store
+from control.storage.store import Store
+from control.watch.folder import is_left_out
 
 DATABASE = Path(".preview/control.db")
 

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from control.errors import BadRequest
-from control.store import Store
+from control.storage.store import Store
 from control.web import APP, read_body
 
 MAX_BYTES = 1024 * 1024

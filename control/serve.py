@@ -21,12 +21,12 @@ from aiohttp import web
 
 from agent.clock import Clock
 from control.activity import Activity
-from control.auth import MachineCheck, Trust
-from control.blobs import Blobs
-from control.feed import Feed
-from control.files import Files
-from control.store import Store
-from control.watch import Watch
+from control.auth.keys import MachineCheck, Trust
+from control.files.blobs import Blobs
+from control.files.feed import Feed
+from control.files.routes import Files
+from control.storage.store import Store
+from control.watch.watch import Watch
 from control.web import application
 
 log = structlog.get_logger()
@@ -94,8 +94,8 @@ async def serve(store: Store, listener: socket.socket, stop: asyncio.Event, opti
 
 
 def _machines(trust: Trust, session: aiohttp.ClientSession) -> MachineCheck:
-    from control.issuer import Issuer  # noqa: PLC0415 - the cryptography costs 9 MiB and 80 ms where it is not used
-    from control.oidc import MachineTokens  # noqa: PLC0415 - as above
+    from control.auth.issuer_keys import Issuer  # noqa: PLC0415 - the cryptography costs 9 MiB and 80 ms where it is not used
+    from control.auth.machine_tokens import MachineTokens  # noqa: PLC0415 - as above
 
     return MachineTokens(trust, Issuer(trust.issuer, session, Clock())).authorize
 

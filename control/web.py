@@ -14,9 +14,9 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from control.auth import MachineCheck, authorize
+from control.auth.keys import MachineCheck, authorize
 from control.errors import BadRequest, Refused, TooLarge
-from control.store import Store
+from control.storage.store import Store
 
 log = structlog.get_logger()
 

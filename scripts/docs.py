@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent import config
 from agent.devserver import lifecycle
+from scripts import purity
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
@@ -40,7 +41,17 @@ def states() -> str:
     return f"```mermaid\n{lifecycle.mermaid()}\n```"
 
 
-PARTS: Mapping[str, Callable[[], str]] = {"environment": environment, "states": states}
+def pure() -> str:
+    """A table of the pure modules, one row per folder."""
+    folders: dict[str, list[str]] = {}
+    for name in purity.pure():
+        folder, _, module = name.rpartition(".")
+        folders.setdefault(folder.replace(".", "/"), []).append(f"`{module}`")
+    rows = (f"| `{folder}` | {', '.join(modules)} |" for folder, modules in sorted(folders.items()))
+    return "\n".join(["| Folder | Pure modules |", "|---|---|", *rows])
+
+
+PARTS: Mapping[str, Callable[[], str]] = {"environment": environment, "pure": pure, "states": states}
 
 
 def renewed(text: str) -> str:

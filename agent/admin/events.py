@@ -13,8 +13,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
-from agent.admin.view import Facts, changes, encode
-from agent.status import Board, Snapshot
+from agent.admin.status_json import Facts, changes, encode
+from agent.status import Snapshot
+from agent.status_board import StatusBoard
 
 HEARTBEAT_SECONDS = 15.0
 PACE_SECONDS = 0.05
@@ -33,7 +34,7 @@ class Logs(Protocol):
 
 
 async def events(
-    board: Board,
+    board: StatusBoard,
     show: Callable[[Snapshot], Facts],
     *,
     heartbeat: float = HEARTBEAT_SECONDS,

@@ -26,16 +26,16 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
 from aiohttp.web_server import Server
 
-from agent.admin import view
+from agent.admin import status_json
 from agent.admin.access import Refusal, hidden, refusal
-from agent.admin.caller import is_app_code
 from agent.admin.events import Logs, events, followed, text
-from agent.admin.listening import EVERYWHERE, listen
-from agent.admin.port import unusable
+from agent.admin.listener import EVERYWHERE, listen, unusable
+from agent.admin.peer_user import is_app_code
 from agent.admin.streams import Streams
 from agent.clock import Clock
 from agent.config import Secret
-from agent.status import Board, Snapshot, missing, unhealthy
+from agent.status import Snapshot, missing, unhealthy
+from agent.status_board import StatusBoard
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ class Admin:
     def __init__(
         self,
         *,
-        board: Board,
+        board: StatusBoard,
         key: Secret | None,
         logs: Logs,
         actions: Actions,
@@ -174,19 +174,19 @@ class Admin:
         return _json({**self._show(self._board.snapshot), "uptime_seconds": round(uptime, 3)})
 
     async def _metrics(self, request: BaseRequest) -> Response:
-        from agent.admin import exposition  # noqa: PLC0415 - 1 MiB that a machine which nobody scrapes does not pay
+        from agent.admin import metrics  # noqa: PLC0415 - 1 MiB that a machine which nobody scrapes does not pay
 
         process = psutil.Process()
         with process.oneshot():
             times = process.cpu_times()
-            scrape = exposition.Scrape(
+            scrape = metrics.Scrape(
                 now=self._board.snapshot,
                 versions=self._versions,
                 rss_bytes=process.memory_info().rss,
                 cpu_seconds=times.user + times.system,
                 open_fds=process.num_fds(),
             )
-        return Response(body=exposition.render(scrape), headers={"Content-Type": exposition.CONTENT_TYPE})
+        return Response(body=metrics.render(scrape), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _events(self, request: BaseRequest) -> StreamResponse:
         return await self._stream(request, "text/event-stream", lambda: events(self._board, self._show))
@@ -224,8 +224,8 @@ class Admin:
             refused = None if why_not is None else _failure(409, why_not)
         return refused or _json({"success": True}, 202)
 
-    def _show(self, now: Snapshot) -> view.Facts:
-        return view.facts(now, self._versions, self._clock.wall())
+    def _show(self, now: Snapshot) -> status_json.Facts:
+        return status_json.facts(now, self._versions, self._clock.wall())
 
     def _refused(self, request: BaseRequest) -> Response | None:
         why = refusal(request.headers.get("Authorization"), self._key)
@@ -245,7 +245,7 @@ class Admin:
 
 
 def _json(value: object, status: int = 200) -> Response:
-    return Response(body=view.encode(value), status=status, content_type="application/json")
+    return Response(body=status_json.encode(value), status=status, content_type="application/json")
 
 
 def _unauthorized(why: Refusal) -> Response:

@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 import aiohttp
 
-from agent.devserver import hmr, probe
 from agent.devserver.address import Address
 from agent.devserver.facts import App
-from agent.devserver.frames import Compile
 from agent.devserver.frameworks.framework import Lines, Place
 from agent.devserver.launch import Launch, Launcher
+from agent.devserver.nextjs import hmr_socket, readiness
+from agent.devserver.nextjs.hmr_messages import Compile
 from agent.process import find
 
 RESTART_SECONDS = 2.0  # Next notices a changed configuration within half a second, and is back after another one
@@ -79,7 +79,7 @@ class AppWatch:
                 watches.create_task(self._look_for_mended(session))
             if framework.socket is not None:
                 watches.create_task(
-                    hmr.listen(
+                    hmr_socket.listen(
                         session,
                         self._port,
                         framework.socket,
@@ -114,7 +114,9 @@ class AppWatch:
             self._edited.clear()
             for error in self.compile.errors:
                 below = (error.file or "").removeprefix(f"{folder}/" if folder else "")
-                if not below or not await probe.compiles(session, self._port, f"{self.address.prefix}/{quote(below)}"):
+                if not below or not await readiness.compiles(
+                    session, self._port, f"{self.address.prefix}/{quote(below)}"
+                ):
                     continue
                 left = tuple(other for other in self.compile.errors if other != error)
                 self.compile = replace(self.compile, errors=left)
@@ -123,7 +125,7 @@ class AppWatch:
 
     async def _first_page(self, session: aiohttp.ClientSession) -> Address:
         self._texts = tuple(self._launcher.config_texts(self.launch))
-        return await probe.first_page(session, self._port, self._texts, self.launch.framework.base)
+        return await readiness.first_page(session, self._port, self._texts, self.launch.framework.base)
 
     async def _find_again(self, session: aiohttp.ClientSession) -> None:
         """Where its configuration changed: that may say another path now, once the server has read it."""

@@ -8,8 +8,9 @@ from typing import assert_never
 
 from agent.clock import rfc3339
 from agent.devserver import hung_route
-from agent.devserver.frames import Compile
-from agent.devserver.memory import Memory
+from agent.devserver.nextjs.hmr_messages import Compile
+from agent.devserver.repair.history import Disk, History
+from agent.devserver.repair.memory_limit import Memory
 from agent.devserver.states import (
     BackingOff,
     Ending,
@@ -23,7 +24,6 @@ from agent.devserver.states import (
     Unresponsive,
     Waiting,
 )
-from agent.devserver.treatment import Disk, History
 from agent.process.sample import Sample
 from agent.status import DevServerFacts, DevServerState, Problem
 

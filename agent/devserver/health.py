@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -17,11 +18,11 @@ from typing import Final
 import aiohttp
 
 from agent.clock import Clock
-from agent.devserver import hung_route, probe
+from agent.devserver import hung_route
 from agent.devserver.app_watch import AppWatch
-from agent.devserver.frames import Compile
 from agent.devserver.launch import Launch, Launcher
-from agent.devserver.pause import pause
+from agent.devserver.nextjs import readiness
+from agent.devserver.nextjs.hmr_messages import Compile
 from agent.devserver.states import Answered, Event, Listening, Silent
 from agent.process.sample import Sample
 from agent.process.usage import Sampler
@@ -89,7 +90,7 @@ class Health:
     async def watch(self, session: aiohttp.ClientSession, *, first_page: bool) -> None:
         """Until cancelled. `first_page`: it is ready when it has shown that, and else as soon as it answers at all."""
         self._first_page = first_page
-        liveness = probe.Liveness(session, self._port, self.app.launch.framework.liveness)
+        liveness = readiness.Liveness(session, self._port, self.app.launch.framework.liveness)
         async with asyncio.TaskGroup() as watches:
             watches.create_task(self._measure(self._pid))
             starting = watches.create_task(self._probe_starting(self._pid, session, liveness, watches))
@@ -122,7 +123,7 @@ class Health:
                 return
 
     async def _probe_starting(
-        self, pid: int, session: aiohttp.ClientSession, liveness: probe.Liveness, watches: asyncio.TaskGroup
+        self, pid: int, session: aiohttp.ClientSession, liveness: readiness.Liveness, watches: asyncio.TaskGroup
     ) -> None:
         """Until the first page, or, where none is asked for, until there is a sign of life."""
         sampler = Sampler(pid)
@@ -145,7 +146,7 @@ class Health:
             self._hears = True
             watches.create_task(self.app.listen(session))
 
-    async def _probe(self, pid: int, liveness: probe.Liveness) -> None:
+    async def _probe(self, pid: int, liveness: readiness.Liveness) -> None:
         sampler = Sampler(pid)
         while True:
             alive = await self._alive(liveness, sampler)
@@ -156,7 +157,7 @@ class Health:
                 self._post(self._silent(await self._take(sampler, with_pss=False)))
             await pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
 
-    async def _alive(self, liveness: probe.Liveness, sampler: Sampler) -> bool:
+    async def _alive(self, liveness: readiness.Liveness, sampler: Sampler) -> bool:
         async with asyncio.TaskGroup() as asking:
             asked = asking.create_task(liveness.alive())
             done, _ = await asyncio.wait({asked}, timeout=PROMPT_SECONDS)
@@ -195,3 +196,11 @@ class Health:
         self._compile_is_known = True
         self._is_turbopack = self._is_turbopack or TURBOPACK in frame
         self._alive_at = self._clock.monotonic()
+
+
+async def pause(seconds: float, cut_short: asyncio.Event) -> None:
+    """Return after `seconds`, or when `cut_short` is set, which is cleared for the next time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await cut_short.wait()
+    cut_short.clear()

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import orjson
 
-from agent.devserver import app_command, app_dir
-from agent.devserver.app_command import AppCommand
-from agent.devserver.app_dir import Member
+from agent.devserver.command import app_command, app_dir
+from agent.devserver.command.app_command import AppCommand
+from agent.devserver.command.app_dir import Member
 from agent.devserver.frameworks import known
 from agent.devserver.frameworks.framework import Framework
 from agent.isolation import child_environment

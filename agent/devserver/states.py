@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, assert_never
 
-from agent.devserver.rules import Meaning
+from agent.devserver.file_rules import Meaning
 from agent.error_line import ErrorLine, find
 
 START_SECONDS: Final = 180.0  # the first page of a heavy app on a small shared CPU; measured: 6 to 19 s on two cores

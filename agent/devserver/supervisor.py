@@ -22,16 +22,16 @@ import aiohttp
 import structlog
 
 from agent.clock import Clock
-from agent.devserver import lifecycle, rules
-from agent.devserver.app_command import why_ended
+from agent.devserver import file_rules, lifecycle
 from agent.devserver.app_watch import shown
+from agent.devserver.command.app_command import why_ended
 from agent.devserver.facts import Times, became_ready, facts, problems
-from agent.devserver.frames import Compile
 from agent.devserver.health import Health
 from agent.devserver.launch import Launch, Launcher
-from agent.devserver.mender import Glance, Mender
+from agent.devserver.nextjs.hmr_messages import Compile
 from agent.devserver.publishing import Publisher
-from agent.devserver.repair import Verdict
+from agent.devserver.repair.controller import Glance, Mender
+from agent.devserver.repair.diagnosis import Verdict
 from agent.devserver.states import (
     Checked,
     Effect,
@@ -125,7 +125,7 @@ class Supervisor:
         self._times = Times()
         self._traffic = traffic
         self._hung_routes: tuple[str, ...] = ()
-        self._routes = rules.Routes()
+        self._routes = file_rules.Routes()
         self._synced = False
         self._expecting = False
         self._held: str | None = None
@@ -140,9 +140,9 @@ class Supervisor:
         self._hung_routes = ()
         launch = self._launch
         place = (launch.folder, launch.framework) if launch else ()
-        asked = rules.consequence(applied.written, applied.deleted, *place)
+        asked = file_rules.consequence(applied.written, applied.deleted, *place)
         if asked.meaning != "restart" and self._child is not None:
-            asked = rules.moved(self._routes, self._routes_now()) or asked
+            asked = file_rules.moved(self._routes, self._routes_now()) or asked
         self._mender.files_changed(asked.meaning)
         self._post(FilesChanged(asked.meaning, asked.why))
         if self._health is not None:
@@ -313,10 +313,10 @@ class Supervisor:
         expected = "the app's files are on their way" if self._expecting else None
         return self._held or expected or self._launcher.look()
 
-    def _routes_now(self) -> rules.Routes:
+    def _routes_now(self) -> file_rules.Routes:
         if self._launch is None:
-            return rules.Routes()
-        return rules.routes(self._launch.framework, self._launch.folder, self._launcher.exists)
+            return file_rules.Routes()
+        return file_rules.routes(self._launch.framework, self._launch.folder, self._launcher.exists)
 
     async def _start(self, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
         launch = self._look()

@@ -16,16 +16,20 @@ from urllib.parse import parse_qs, urlsplit
 
 import structlog
 
-from agent.gateway import answers, injection, live, streams
-from agent.gateway.classes import Activity, attended, classify, may_keep_awake
-from agent.gateway.front import Front
-from agent.gateway.headers import Way
-from agent.gateway.http1 import NOTHING, BadMessage, RequestHead, parse_request, tokens
-from agent.gateway.landing import itself, landing
+from agent.gateway.http import responses
+from agent.gateway.http.forwarded_headers import Way
+from agent.gateway.http.heads import NOTHING, BadMessage, RequestHead, parse_request, tokens
+from agent.gateway.http.proxy import Broken, Exchange, forward, read_head
+from agent.gateway.http.transport import Vanished, Wire
+from agent.gateway.http.upstream import NotThere
+from agent.gateway.pages import event_streams
+from agent.gateway.pages.prewarm import warm
 from agent.gateway.pages.render import render, render_asleep, script
 from agent.gateway.pages.view import view
-from agent.gateway.proxy import Broken, Exchange, forward, read_head
-from agent.gateway.routing import (
+from agent.gateway.policy import script_injection
+from agent.gateway.policy.activity import Activity, attended, classify, may_keep_awake
+from agent.gateway.policy.return_path import itself, landing
+from agent.gateway.policy.routing import (
     Decision,
     Elsewhere,
     FailedPage,
@@ -38,10 +42,9 @@ from agent.gateway.routing import (
     WaitPage,
     decide,
 )
-from agent.gateway.sockets import open_socket
-from agent.gateway.upstream import NotThere
-from agent.gateway.warm import warm
-from agent.gateway.wire import Vanished, Wire
+from agent.gateway.shared import Front
+from agent.gateway.websocket import live_endpoint
+from agent.gateway.websocket.tunnel import open_socket
 from agent.status import Snapshot
 
 log = structlog.get_logger()
@@ -110,7 +113,7 @@ class Connection:
         """True when the connection can take another request."""
         request = _request(head)
         close = head.version == "1.0" or b"close" in tokens(head.fields, b"connection")
-        plain = injection.asked(request, head)
+        plain = script_injection.asked(request, head)
         way = self._way(request, plain=plain)
         exchange = Exchange(self._client, head, way, self._front.dev_port, close)
         decision = decide(request, self._front.board.snapshot)
@@ -189,7 +192,7 @@ class Connection:
                 return await self._say(503, reason, head, close=close)
             case Elsewhere(path):
                 close = close or head.body != NOTHING
-                data = answers.elsewhere(path, wall=self._front.clock.wall(), close=close, status=307)
+                data = responses.elsewhere(path, wall=self._front.clock.wall(), close=close, status=307)
                 return await self._write(data, close=close)
             case Own("shim"):
                 return await self._script(request, close=close or head.body != NOTHING)
@@ -213,27 +216,27 @@ class Connection:
             shown = dataclasses.replace(shown, kind="waking", title="Waking up your preview", sentence=waking)
         page = render(shown, elapsed=front.waited(since), itself=itself(head.target))
         close, bare = close or head.body != NOTHING, head.method == "HEAD"
-        data = answers.page(page.body, page.policy, wall=front.clock.wall(), close=close, bare=bare)
+        data = responses.page(page.body, page.policy, wall=front.clock.wall(), close=close, bare=bare)
         return await self._write(data, close=close)
 
     async def _script(self, request: Request, *, close: bool) -> bool:
         body, version = script()
         known = version.decode() in request.headers.get("if-none-match", "")
         wall = self._front.clock.wall()
-        return await self._write(answers.script(body, version, known=known, wall=wall, close=close), close=close)
+        return await self._write(responses.script(body, version, known=known, wall=wall, close=close), close=close)
 
     async def _asleep(self, request: Request, *, close: bool) -> bool:
         front, to = self._front, landing(request.target)
         wall = front.clock.wall()
         if not front.board.snapshot.sleeping:
-            return await self._write(answers.elsewhere(to, wall=wall, close=close), close=close)
+            return await self._write(responses.elsewhere(to, wall=wall, close=close), close=close)
         page = render_asleep(to)
-        return await self._write(answers.asleep(page.body, page.policy, wall=wall, close=close), close=close)
+        return await self._write(responses.asleep(page.body, page.policy, wall=wall, close=close), close=close)
 
     async def _live(self, request: Request, head: RequestHead) -> bool:
         try:
-            await live.serve(self._client, request, self._front)
-        except live.Refused as error:
+            await live_endpoint.serve(self._client, request, self._front)
+        except live_endpoint.Refused as error:
             return await self._say(error.status, str(error), head)
         await self._linger()
         return False
@@ -241,13 +244,13 @@ class Connection:
     async def _stream(self, endpoint: str, request: Request, since: float) -> None:
         front = self._front
         opaque = request.headers.get("origin") == "null"
-        self._client.write(answers.stream(wall=front.clock.wall(), to_opaque=opaque))
+        self._client.write(responses.stream(wall=front.clock.wall(), to_opaque=opaque))
         if endpoint == "log":
-            await streams.output(self._client, front.logs)
+            await event_streams.output(self._client, front.logs)
             return
         target = parse_qs(urlsplit(request.target).query).get("path", ["/"])[0]
         host = request.headers.get("host", "localhost")
-        await streams.views(
+        await event_streams.views(
             self._client,
             front.board,
             front.logs,
@@ -263,10 +266,10 @@ class Connection:
     async def _say(self, status: int, sentence: str, head: RequestHead, *, close: bool = True) -> bool:
         close = close or head.body != NOTHING
         wall, bare = self._front.clock.wall(), head.method == "HEAD"
-        return await self._write(answers.text(status, sentence, wall=wall, close=close, bare=bare), close=close)
+        return await self._write(responses.text(status, sentence, wall=wall, close=close, bare=bare), close=close)
 
     async def _refuse(self, status: int, sentence: str) -> None:
-        await self._write(answers.text(status, sentence, wall=self._front.clock.wall(), close=True), close=True)
+        await self._write(responses.text(status, sentence, wall=self._front.clock.wall(), close=True), close=True)
 
     async def _write(self, data: bytes, *, close: bool) -> bool:
         self._client.write(data)

@@ -14,14 +14,15 @@ import structlog
 
 from agent.clock import Clock
 from agent.errors import ConfigError, Occupied
-from agent.gateway import answers
 from agent.gateway.connection import Connection
-from agent.gateway.front import Front, OnActivity
-from agent.gateway.presence import SLEEP
-from agent.gateway.streams import Logs
-from agent.gateway.upstream import Upstream
-from agent.gateway.wire import Wire
-from agent.status import Board, Traffic
+from agent.gateway.http import responses
+from agent.gateway.http.transport import Wire
+from agent.gateway.http.upstream import Upstream
+from agent.gateway.pages.event_streams import Logs
+from agent.gateway.shared import Front, OnActivity
+from agent.gateway.websocket.page_messages import SLEEP
+from agent.status import Traffic
+from agent.status_board import StatusBoard
 
 log = structlog.get_logger()
 
@@ -39,7 +40,7 @@ class Gateway:
     def __init__(
         self,
         *,
-        board: Board,
+        board: StatusBoard,
         logs: Logs,
         dev_port: int,
         clock: Clock,
@@ -178,7 +179,7 @@ class Gateway:
             client.abort()
         elif len(self._serving) >= CONNECTIONS_MOST:
             self._note_full()
-            client.write(answers.text(503, "too many connections", wall=self._clock.wall(), close=True))
+            client.write(responses.text(503, "too many connections", wall=self._clock.wall(), close=True))
             client.close()
         else:
             self._full_said = self._full_said and len(self._serving) > CONNECTIONS_MOST // 2

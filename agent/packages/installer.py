@@ -29,11 +29,10 @@ from agent.clock import Clock, rfc3339
 from agent.errors import DiskError
 from agent.install_hooks import Errand
 from agent.isolation.user import DevUser
-from agent.packages import course, engines, managers
+from agent.packages import engines, managers, two_phase_plan
 from agent.packages import wanted as packages
 from agent.packages.adoption import adopted
 from agent.packages.attempt import Attempts, Result, Task
-from agent.packages.course import LOADED, Course
 from agent.packages.generators import OWN
 from agent.packages.manifest import Broken
 from agent.packages.node_modules import HIDDEN_LOCK, Modules
@@ -43,6 +42,7 @@ from agent.packages.run import Installer, Limits
 from agent.packages.server_port import Server
 from agent.packages.toolbox import Toolbox
 from agent.packages.toolchain import Manager
+from agent.packages.two_phase_plan import LOADED, Course
 from agent.packages.wanted import Files, Wanted
 from agent.packages.warm_start import is_exactly
 from agent.status import InstallFacts, Problem, Source
@@ -146,7 +146,7 @@ class Dependencies:
             finally:
                 self._go_on()
             return
-        replaced = course.replaced(before, wanted)
+        replaced = two_phase_plan.replaced(before, wanted)
         other = self._modules.layout != managers.layout(wanted.manager)
         if self._is_anew or (self._modules.exist and other):
             replaced = ("node_modules",)
@@ -157,7 +157,7 @@ class Dependencies:
                 await self._server.vacate(f"{', '.join(replaced)} is about to be replaced")
             # Without a tree that works there is nothing to keep working, and scripts find the files that they read.
             is_new = bool(replaced) or not await self._call(lambda: self._modules.work)
-            yield self._jobs(wanted, course.course(before, wanted, is_new=is_new), managed)
+            yield self._jobs(wanted, two_phase_plan.course(before, wanted, is_new=is_new), managed)
         finally:
             self._go_on()
         if not replaced and (news := _news(loaded, await self._loaded())):

@@ -17,13 +17,13 @@ import aiohttp
 import orjson
 import structlog
 
-from agent.api import Session
+from agent.backend.session import Session
 from agent.clock import Clock, retry_after
 from agent.errors import AgentError, BackendError, BadAnswer, Unreachable
 from agent.report.answer import Answer, understand
 from agent.report.body import Body, body, news
 from agent.report.schedule import UNSERVED_SECONDS, Schedule, first
-from agent.status import Board
+from agent.status_board import StatusBoard
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ MAX_ANSWER = 64 * 1024
 
 
 class Reporter:
-    """`url` is the app's activity address (agent.api.app_path); the session carries the credential.
+    """`url` is the app's activity address (agent.backend.session.app_path); the session carries the credential.
 
     `on_editor_activity` gets each time the backend's `last_activity_at`, checked to be RFC 3339.
     """
@@ -41,7 +41,7 @@ class Reporter:
     def __init__(
         self,
         *,
-        board: Board,
+        board: StatusBoard,
         session: Session,
         url: str,
         clock: Clock,

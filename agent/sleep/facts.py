@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.clock import rfc3339
 from agent.config import SleepMode
-from agent.sleep.idle import Idle, Kind, Sign
+from agent.sleep.idle_clock import Idle, Kind, Sign
 from agent.status import Activity, IdleFacts, Snapshot
 
 WORDS: dict[Kind, Activity] = {

@@ -1,14 +1,43 @@
-"""Notices that this machine stood still and goes on, and has what is dead since then made anew."""
+"""Detects that this machine was stopped for a while, and has connections that died meanwhile made anew.
+
+Three causes look alike from inside, and leave the same dead connections behind:
+  - a resumed snapshot: both clocks stopped; the wall clock jumps once the network corrects it,
+  - a laptop that slept: the monotonic clock stopped, the wall clock went on,
+  - a stopped process or a host that gave no CPU time: both clocks went on, and the timer fired far too late.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
 from agent.clock import Clock
-from agent.sleep.gap import Look, stood_still
+
+JUMP_SECONDS = 5.0
+"""The wall clock against the monotonic one. A clock that is slewed gains some milliseconds between two looks."""
+
+LATE_SECONDS = 5.0
+"""Beyond when the look was due. A busy machine with a sixteenth of a core is late by one or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Both clocks at one moment, in seconds."""
+
+    wall: float
+    monotonic: float
+
+
+def stood_still(before: Look, now: Look, *, due_after: float) -> float:
+    """For how many seconds, at least; 0.0 when it did not. `due_after`: when the second look was to come."""
+    passed = now.monotonic - before.monotonic
+    jump = now.wall - before.wall - passed
+    late = passed - due_after
+    return max(jump if jump > JUMP_SECONDS else 0.0, late if late > LATE_SECONDS else 0.0)
+
 
 LOOK_SECONDS = 1.0
 REDIAL_SECONDS = 5.0

@@ -18,16 +18,16 @@ import structlog
 from agent.clock import Clock, rfc3339
 from agent.errors import AgentError, BackendError, BadAnswer, DiskError, Unreachable
 from agent.install_hooks import NoPackages, Packages
+from agent.paths import shown
 from agent.status import Applied, Problem, SyncFacts
-from agent.sync.backend import Answer, Backend
-from agent.sync.disk import Disk, Outcome
-from agent.sync.diskthread import DiskThread
-from agent.sync.exchange import Ask, Head
-from agent.sync.ledger import Ledger
-from agent.sync.pace import Pace, poll_pause
-from agent.sync.paths import shown
+from agent.sync.disk.disk_thread import DiskThread
+from agent.sync.disk.store import Disk, Outcome
 from agent.sync.plan import Folder, Operation, Put, Remove, Said, halves, hold, plan
-from agent.sync.receive import Reception
+from agent.sync.poll_policy import Pace, poll_pause
+from agent.sync.protocol.client import Answer, Backend
+from agent.sync.protocol.exchange import Ask, Head
+from agent.sync.protocol.receive import Reception
+from agent.sync.reporting import Ledger
 
 T = TypeVar("T")
 News = Literal["news", "nothing", "held back", "made room"]

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from agent.sync.gather import Gathered
-from agent.sync.paths import folders_of, is_config
+from agent.paths import folders_of, is_config
+from agent.sync.answer_set import Gathered
 
 MASS_DELETION_OF = 10
 SAID_TIMES = 3

@@ -25,7 +25,7 @@ from typing import Final
 
 from agent.other_projects import OTHER_PROJECTS
 from agent.package_files import LOCKS, MANIFEST
-from agent.sync.paths import folders_of
+from agent.paths import folders_of
 
 _PAGE: Final = re.compile(r"(?P<app>(?:src/)?app)/(?:.+/)?page\.(?:tsx|ts|jsx|js|mdx|md)")
 _HANDLER: Final = re.compile(r"(?:src/)?app/(?:.+/)?route\.(?:ts|js|tsx|jsx)")

@@ -19,9 +19,9 @@ from typing import Final
 import orjson
 import structlog
 
-from agent.sync.manifest import Record
-from agent.sync.paths import MAX_FILE_BYTES, refusal
-from agent.sync.tree import Tree
+from agent.paths import MAX_FILE_BYTES, refusal
+from agent.sync.disk.journal import Record
+from agent.sync.disk.workspace_tree import Tree
 
 FILES_MOST: Final = 500
 BYTES_MOST: Final = 16 * 1024 * 1024

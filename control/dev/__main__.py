@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from control.dev import options
-from control.dev.doorbell import NobodyThere
-from control.dev.life import Life
+from control.dev.agent_loop import Life
 from control.dev.ports import SHOWN, free_ports
-from control.dev.programs import Ended, Program, running
+from control.dev.processes import Ended, Program, running
 from control.dev.terminal import Terminal
+from control.dev.wake_on_connect import NobodyThere
 from control.dev.workspace import Place, Unusable, installers_path, open_place
 
 

@@ -39,7 +39,7 @@ async def image_environment() -> dict[str, str]:
     words = shlex.split(re.findall(r"^ENV (.*)$", text, flags=re.MULTILINE)[-1])
     environ = {name: value for name, _, value in (word.partition("=") for word in words) if name != "PATH"}
     compiler = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "import agent.app, agent.command, agent.log, ctypes"),
+        *(sys.executable, "-c", "import agent.app, agent.cli, agent.log, ctypes"),
         cwd=ROOT,
         env=environ | {"PYTHONDONTWRITEBYTECODE": ""},
     )

@@ -22,8 +22,8 @@ import orjson
 import psutil
 
 from agent.config import Secret
-from control.auth import digest
-from control.store import Store
+from control.auth.keys import digest
+from control.storage.store import Store
 from scripts.benches.place import Bench
 from scripts.benches.rows import Budget, Row, median, quantile
 from tests.peers.stack import backend

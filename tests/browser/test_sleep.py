@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from control.dev.doorbell import rung
+from control.dev.wake_on_connect import rung
 from tests.conftest import WorkspaceFactory
 from tests.peers.counting import counting
 from tests.peers.stack import KEY, Backend, Stack, backend, stack

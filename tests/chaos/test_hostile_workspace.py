@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.sync import tree
-from agent.sync.paths import MAX_FILE_BYTES
+from agent.paths import MAX_FILE_BYTES
+from agent.sync.disk import workspace_tree
 from agent.sync.plan import Put, plan
 from tests.peers.backend_client import Place
 from tests.peers.backend_sets import Set, sha, whole
@@ -102,20 +102,20 @@ def test_a_file_of_holes_with_too_many_names_is_not_copied(place: Place, monkeyp
 
 
 def test_a_walk_through_millions_of_names_ends(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.sync.tree._LOOKED_AT_MOST", 50)
+    monkeypatch.setattr("agent.sync.disk.workspace_tree._LOOKED_AT_MOST", 50)
     disk = place.disk()
     disk.open()
     for number in range(100):
         (place.workspace / f"{number:03}").write_bytes(b"0123456789")
     looked_at = 0
-    hash_before = tree._hash
+    hash_before = workspace_tree._hash
 
     def counted(name: str, folder: int) -> str:
         nonlocal looked_at
         looked_at += 1
         return hash_before(name, folder)
 
-    monkeypatch.setattr("agent.sync.tree._hash", counted)
+    monkeypatch.setattr("agent.sync.disk.workspace_tree._hash", counted)
     disk.find([Put("new.ts", sha(b"other byte"), 10)])
     disk.close()
     assert looked_at == 50

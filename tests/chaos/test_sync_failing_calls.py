@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from agent.errors import AgentError
-from agent.sync.disk import Disk
+from agent.sync.disk.store import Disk
 from agent.sync.plan import plan
 from tests.peers.backend_client import Place
 from tests.peers.backend_sets import Set, known, sha, whole

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from agent.config import Secret
-from agent.sync.paths import MAX_ANSWER_BYTES, MAX_FILE_BYTES
+from agent.paths import MAX_ANSWER_BYTES, MAX_FILE_BYTES
 from control import activity
-from control.auth import digest
+from control.auth.keys import digest
 from tests.peers.control import Answer, Plane, plane
 
 REPORT = {

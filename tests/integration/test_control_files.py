@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from control import files as module
+from control.files import routes as module
 from control.serve import Options
 from tests.peers.control import DELTA, LINES, Answer, Plane, plane
 
@@ -284,7 +284,7 @@ async def test_a_stream_that_the_stop_breaks_off_has_no_end(demo: Plane) -> None
 async def test_a_set_that_is_too_large_for_json_is_had_as_a_stream(
     demo: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control.entries.MAX_ANSWER_BYTES", 200_000)
+    monkeypatch.setattr("control.files.entries.MAX_ANSWER_BYTES", 200_000)
     await demo.put({f"f{number}": "x" * 1_000 for number in range(300)})
     answer = await demo.files()
     assert answer.status == 406

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control import store as store_module
+from control.storage import store as store_module
 from tests.peers.control import DELTA, Client, plane
 
 PATHS = ("a", "b", "c/x", "c/y", "d")

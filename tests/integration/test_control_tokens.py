@@ -19,11 +19,11 @@ import pytest
 
 from agent.clock import Clock
 from agent.config import Secret
-from control import issuer as issuer_module
-from control.auth import Trust
+from control.auth import issuer_keys as issuer_module
+from control.auth.issuer_keys import AGAIN_SECONDS, KEEP_SECONDS, Issuer
+from control.auth.keys import Trust
+from control.auth.machine_tokens import MachineTokens
 from control.errors import Unauthorized, Unavailable
-from control.issuer import AGAIN_SECONDS, KEEP_SECONDS, Issuer
-from control.oidc import MachineTokens
 from control.serve import Options
 from tests.peers.control import APP_ID, KEY, Answer, Plane, plane
 from tests.peers.fly_machine import APP, MACHINE, Machine, fly_machine

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from control import watch as module
 from control.serve import Options
+from control.watch import watch as module
 from tests.peers.control import APP_ID, LINES, Client, plane
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from control.dev.life import Life
-from control.dev.programs import Ended, Program, running
+from control.dev.agent_loop import Life
+from control.dev.processes import Ended, Program, running
 
 DEADLINE = 30.0
 

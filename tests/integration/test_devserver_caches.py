@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.devserver import caches
+from agent.devserver.repair import caches
 from agent.errors import DiskError
 from agent.isolation.user import DevUser, Tools
 from tests.peers.nested import nest

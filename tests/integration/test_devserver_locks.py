@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.devserver import locks
-from agent.devserver.treatment import Holder
+from agent.devserver.repair import next_lock
+from agent.devserver.repair.history import Holder
 from agent.isolation.child_environment import RUN_MARK
 
 HOLD = """
@@ -42,7 +42,7 @@ def start(workspace: Path) -> Iterator[Start]:
 
     def make(*, mark: str | None = "r1", folder: Path = workspace, orphan: bool = True) -> psutil.Process:
         leader = subprocess.Popen(
-            ("/bin/sh", "-c", '"$0" -S -E -c "$@" & wait', sys.executable, HOLD, workspace / locks.LOCK),
+            ("/bin/sh", "-c", '"$0" -S -E -c "$@" & wait', sys.executable, HOLD, workspace / next_lock.LOCK),
             cwd=folder,
             env={"PATH": os.environ["PATH"]} | ({RUN_MARK: mark} if mark else {}),
             stdout=subprocess.PIPE,
@@ -66,24 +66,24 @@ def start(workspace: Path) -> Iterator[Start]:
 
 
 def test_a_lock_that_nobody_holds_has_no_holder(workspace: Path) -> None:
-    assert locks.holder(workspace) is None
-    assert locks.holder(workspace / "missing") is None
-    locks.end_holder(workspace)
+    assert next_lock.holder(workspace) is None
+    assert next_lock.holder(workspace / "missing") is None
+    next_lock.end_holder(workspace)
 
 
 def test_this_process_would_be_found(workspace: Path) -> None:
-    with (workspace / locks.LOCK).open() as lock:
+    with (workspace / next_lock.LOCK).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert locks.holder(workspace) == Holder(os.getpid(), psutil.Process().name(), ours=False)
+        assert next_lock.holder(workspace) == Holder(os.getpid(), psutil.Process().name(), ours=False)
 
 
 def test_a_leftover_of_an_agents_run_is_ended_with_the_whole_run(workspace: Path, start: Start) -> None:
     process = start()
 
-    assert locks.holder(workspace) == Holder(process.pid, process.name(), ours=True)
-    locks.end_holder(workspace)
+    assert next_lock.holder(workspace) == Holder(process.pid, process.name(), ours=True)
+    next_lock.end_holder(workspace)
     assert not process.is_running()
-    assert locks.holder(workspace) is None
+    assert next_lock.holder(workspace) is None
 
 
 @pytest.mark.parametrize("how", [{"mark": None}, {"folder": Path("/")}, {"orphan": False}])
@@ -92,6 +92,6 @@ def test_one_without_a_mark_or_at_work_elsewhere_or_looked_after_is_left_alone(
 ) -> None:
     process = start(**how)
 
-    assert locks.holder(workspace) == Holder(process.pid, process.name(), ours=False)
-    locks.end_holder(workspace)
+    assert next_lock.holder(workspace) == Holder(process.pid, process.name(), ours=False)
+    next_lock.end_holder(workspace)
     assert process.is_running()

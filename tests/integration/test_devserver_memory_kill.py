@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from agent.devserver.memory import MIB
-from agent.devserver.meter import Meter
+from agent.devserver.repair.memory_limit import MIB
+from agent.devserver.repair.memory_reader import Meter
 from tests.peers.control_group import control_group
 
 HOG = """

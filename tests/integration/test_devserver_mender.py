@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.devserver import caches, mender, watches
-from agent.devserver.memory import MIB
-from agent.devserver.meter import Meter
-from agent.devserver.treatment import Disk
+from agent.devserver.repair import caches, controller, inotify
+from agent.devserver.repair.history import Disk
+from agent.devserver.repair.memory_limit import MIB
+from agent.devserver.repair.memory_reader import Meter
 from agent.isolation.child_environment import RUN_MARK
 from tests.peers.control_group import control_group
 from tests.peers.dev_server import odd_server, running
@@ -81,7 +81,7 @@ def without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_server_that_the_kernel_killed_for_its_memory_is_back_and_the_reason_is_told(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(controller, "LOOK_EVERY", 0.1)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(64 * MIB) as group:
@@ -105,7 +105,7 @@ async def test_a_server_that_the_kernel_killed_for_its_memory_is_back_and_the_re
 async def test_a_kill_before_its_time_is_no_reason_for_a_death(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(controller, "LOOK_EVERY", 0.1)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(64 * MIB) as group:
@@ -127,11 +127,11 @@ async def test_a_kill_before_its_time_is_no_reason_for_a_death(
 async def test_memory_near_its_limit_is_given_back_before_the_kernel_acts(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("agent.devserver.repair.NEAR_SECONDS", 0.1)
-    monkeypatch.setattr("agent.devserver.repair.QUIET_SECONDS", 0.1)
-    monkeypatch.setattr("agent.devserver.repair.HARD", 2.0)
-    monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
-    monkeypatch.setattr(mender, "LOOK_OFTEN", 0.1)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.NEAR_SECONDS", 0.1)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.QUIET_SECONDS", 0.1)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.HARD", 2.0)
+    monkeypatch.setattr(controller, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(controller, "LOOK_OFTEN", 0.1)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(128 * MIB) as group:
@@ -170,7 +170,7 @@ async def test_a_cache_that_kills_the_server_is_removed_before_the_next_start(
 async def test_a_server_that_panics_again_and_again_gets_a_new_cache_once(
     tmp_path: Path, workspace: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.devserver.repair.PANICS", 1)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.PANICS", 1)
     port = free_port()
     async with running(odd_server(port), tmp_path, port) as it:
         await it.board.state("ready")
@@ -206,9 +206,11 @@ async def test_a_server_that_never_answers_after_a_warm_start_gets_a_new_cache(
 async def test_a_server_that_spins_after_a_warm_start_gets_a_new_cache(
     tmp_path: Path, workspace: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.devserver.repair.SPIN_SECONDS", 0.3)
-    monkeypatch.setattr("agent.devserver.repair.SPIN", 0.2)  # of the cores, of which the odd server uses one at most
-    monkeypatch.setattr(mender, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.SPIN_SECONDS", 0.3)
+    monkeypatch.setattr(
+        "agent.devserver.repair.diagnosis.SPIN", 0.2
+    )  # of the cores, of which the odd server uses one at most
+    monkeypatch.setattr(controller, "LOOK_EVERY", 0.1)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     async with running(odd_server(port, f"while:{workspace}/.next/dev/cache:spin"), tmp_path, port) as it:
@@ -309,11 +311,11 @@ async def test_a_limit_of_file_watches_is_raised_or_told(
 ) -> None:
     limits = tmp_path / "inotify"
     limits.mkdir()
-    for name in watches.WANTED:
+    for name in inotify.WANTED:
         (limits / name).write_text("128\n")
     if not allowed:
         (limits / "max_user_watches").unlink()
-    monkeypatch.setattr(watches.raise_limits, "__defaults__", (limits,))
+    monkeypatch.setattr(inotify.raise_limits, "__defaults__", (limits,))
     port = free_port()
     async with running(odd_server(port), tmp_path, port) as it:
         await it.board.state("ready")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from agent.clock import Clock
-from agent.devserver.memory import MIB
+from agent.devserver.repair.memory_limit import MIB
 from agent.devserver.supervisor import Supervisor
 from agent.process.find import is_free
 from tests.peers.control_group import ControlGroup, control_group
@@ -152,17 +152,17 @@ async def test_a_lock_that_a_stranger_holds_is_told_with_its_name_until_it_is_fr
 
 
 async def test_memory_is_given_back_by_nexts_own_restart(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.devserver.repair.NEAR_SECONDS", 0.0)
-    monkeypatch.setattr("agent.devserver.repair.QUIET_SECONDS", 1.0)
-    monkeypatch.setattr("agent.devserver.repair.HARD", 2.0)
-    monkeypatch.setattr("agent.devserver.mender.LOOK_EVERY", 0.5)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.NEAR_SECONDS", 0.0)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.QUIET_SECONDS", 1.0)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.HARD", 2.0)
+    monkeypatch.setattr("agent.devserver.repair.controller.LOOK_EVERY", 0.5)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.5)
     with control_group(2048 * MIB) as group:
         async with run(group) as (board, _):
             await board.state("ready")
             pid, before = board.pid, worker(board.pid)
-            monkeypatch.setattr("agent.devserver.repair.NEAR", 0.05)
-            monkeypatch.setattr("agent.devserver.repair.WORTH", 0.05)
+            monkeypatch.setattr("agent.devserver.repair.diagnosis.NEAR", 0.05)
+            monkeypatch.setattr("agent.devserver.repair.diagnosis.WORTH", 0.05)
             await board.until(lambda: board.now.repairs and board.repair.outcome.startswith("ready after"))
             await board.state("ready")
 
@@ -191,7 +191,7 @@ def worker(pid: int) -> psutil.Process:
 async def test_a_changed_configuration_that_next_missed_is_read_all_the_same(
     folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.devserver.configuration.UNSEEN_SECONDS", 1.0)
+    monkeypatch.setattr("agent.devserver.nextjs.config_watch.UNSEEN_SECONDS", 1.0)
     # Next really misses a change that comes after it has read the file and before it watches it; this makes that long.
     async with run(WATCHPACK_POLLING="3600000") as (board, supervisor):
         await board.state("ready")

@@ -254,7 +254,7 @@ async def test_a_program_that_is_missing_says_so(tmp_path: Path, free_port: Port
 async def test_a_hung_server_is_restarted_and_counted(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.devserver.probe.ALIVE_SECONDS", 0.3)
+    monkeypatch.setattr("agent.devserver.nextjs.readiness.ALIVE_SECONDS", 0.3)
     monkeypatch.setattr("agent.devserver.transitions.HUNG_SECONDS", 1.0)
     monkeypatch.setattr(health, "ALIVE_EVERY", 0.1)
     port = free_port()
@@ -272,7 +272,7 @@ async def test_a_hung_server_is_restarted_and_counted(
 async def test_a_silent_server_that_works_is_given_time(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.devserver.probe.ALIVE_SECONDS", 0.3)
+    monkeypatch.setattr("agent.devserver.nextjs.readiness.ALIVE_SECONDS", 0.3)
     monkeypatch.setattr("agent.devserver.transitions.HUNG_SECONDS", 1.0)
     monkeypatch.setattr("agent.devserver.transitions.BUSY_SECONDS", 4.0)
     monkeypatch.setattr(health, "ALIVE_EVERY", 0.1)

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.sleep.fly import FlySocket
-from agent.sleep.gap import LATE_SECONDS
+from agent.sleep.fly_api import FlySocket
+from agent.sleep.resume import LATE_SECONDS
 from tests.peers.fly_machine import APP, MACHINE
 from tests.peers.fly_world import PROMPTLY, world
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from agent.gateway.presence import SLEEP
-from agent.sleep.gap import LATE_SECONDS
+from agent.gateway.websocket.page_messages import SLEEP
+from agent.sleep.resume import LATE_SECONDS
 from tests.peers.fly_world import PROMPTLY, World, world
 
 pytestmark = pytest.mark.timeout(120)

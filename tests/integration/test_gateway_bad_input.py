@@ -107,7 +107,7 @@ async def test_a_head_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_body_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.gateway.proxy.UPLOAD_SECONDS", 0.2)
+    monkeypatch.setattr("agent.gateway.http.proxy.UPLOAD_SECONDS", 0.2)
 
     async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await read_head(reader)
@@ -214,7 +214,7 @@ async def test_interim_answers_without_end_wait_for_a_browser_that_does_not_read
 
 
 async def test_a_dev_server_that_says_nothing_is_a_late_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.gateway.proxy.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("agent.gateway.http.proxy.ANSWER_SECONDS", 0.2)
 
     async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read(-1)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from agent.gateway.front import PAGES_MOST
+from agent.gateway.shared import PAGES_MOST
 from tests.peers.scripted_server import answering, read_head, scripted_server
 from tests.peers.standing_gateway import Standing, fields, standing_gateway, status, until
 
@@ -116,7 +116,7 @@ async def test_there_are_only_so_many_pages() -> None:
 
 
 async def test_a_silent_page_is_asked_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.gateway.live.PING_SECONDS", 0.1)
+    monkeypatch.setattr("agent.gateway.websocket.live_endpoint.PING_SECONDS", 0.1)
     async with gateway() as (standing, _), standing.connection() as raw:
         raw.send(LIVE % b"Origin: http://h\r\n")
         await raw.head()

@@ -108,7 +108,7 @@ async def test_a_request_right_behind_a_streamed_body_is_not_lost() -> None:
 
 
 async def test_a_kept_connection_goes_when_the_dev_server_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.gateway.upstream.KEPT_SECONDS", 60.0)  # so that it is not its age
+    monkeypatch.setattr("agent.gateway.http.upstream.KEPT_SECONDS", 60.0)  # so that it is not its age
     hang_up = asyncio.Event()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -129,7 +129,7 @@ async def test_frames_right_behind_the_handshake_are_not_lost() -> None:
 
 
 async def test_a_handshake_that_nobody_answers_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.gateway.sockets.HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr("agent.gateway.websocket.tunnel.HANDSHAKE_SECONDS", 0.2)
 
     async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read(-1)
@@ -175,7 +175,7 @@ async def test_an_unknown_protocol_is_not_offered_to_the_dev_server() -> None:
 
 
 async def test_a_silent_browser_is_asked_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.gateway.sockets.PING_SECONDS", 0.1)
+    monkeypatch.setattr("agent.gateway.websocket.tunnel.PING_SECONDS", 0.1)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.clock import Clock
-from agent.devserver.memory import MIB
+from agent.devserver.repair.memory_limit import MIB
 from agent.packages.installer import Dependencies
 from agent.status import InstallFacts
 from tests.peers.dev_server import Running, odd_server, running

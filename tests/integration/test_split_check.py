@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from agent.check_isolation import running_agent
+from agent.check.isolation import running_agent
 from agent.isolation.sandbox import confined
 from tests.peers.admin_port import admin_port
 from tests.peers.plain import PlainBackend, plain_backend
@@ -24,7 +24,7 @@ from tests.peers.stack import KEY, Process, Stack, stack
 
 pytestmark = needs_split
 
-PROGRAM = resources.files("agent").joinpath("intrusion.py").read_text("utf-8")
+PROGRAM = resources.files("agent.check").joinpath("attacks.py").read_text("utf-8")
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.devserver import caches
-from agent.devserver.treatment import Disk
+from agent.devserver.repair import caches
+from agent.devserver.repair.history import Disk
 from agent.isolation.child_environment import RUN_MARK
 from agent.isolation.sandbox import NICENESS, OOM_SCORE, TASKS_MOST, confined
 from agent.process import orphans

@@ -96,6 +96,6 @@ async def test_without_a_split_nobody_is_asked_who_he_is(place: Path) -> None:
 async def test_who_has_let_go_of_the_socket_counts_as_the_apps_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel shows such a socket as root's, with no inode."""
     async with admin_port(app_user=NOBODY) as port:
-        monkeypatch.setattr("agent.admin.caller.TABLES", ())
+        monkeypatch.setattr("agent.admin.peer_user.TABLES", ())
         assert (await port.get("/status"))[0] == 401
         assert (await port.get("/healthz"))[0] == 200

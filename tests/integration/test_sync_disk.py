@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ConfigError, DiskError
-from agent.sync.disk import Disk, Outcome
+from agent.sync.disk.store import Disk, Outcome
 from agent.sync.plan import Put, halves, plan
 from tests.peers.backend_client import Place, read_all
 from tests.peers.backend_sets import Set, known, sha, whole
@@ -128,7 +128,7 @@ def test_conflicts_of_two_bursts_at_one_moment_are_both_kept(place: Place) -> No
 
 
 def test_old_conflicts_make_room(disk: Disk, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.sync.disk.KEPT_CONFLICTS", 3)
+    monkeypatch.setattr("agent.sync.disk.store.KEPT_CONFLICTS", 3)
     stamps = iter(f"{number:03}" for number in range(1_000))
     disk._stamp = lambda: next(stamps)
     apply(disk, OLD)
@@ -210,7 +210,7 @@ def _full(*_: object) -> None:
 TINY = """
 import sys, pathlib
 sys.path.insert(0, {root!r})
-from agent.sync.disk import Disk
+from agent.sync.disk.store import Disk
 from tests.integration.test_sync_disk import apply, OLD, NEW, place_of, read_all
 from agent.errors import DiskError
 home = pathlib.Path({home!r})

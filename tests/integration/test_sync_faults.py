@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from agent.clock import Clock
+from agent.sync.disk.staging import Stage
 from agent.sync.loop import Timing
-from agent.sync.stage import Stage
 from tests.peers.backend_client import EAGER, Client, Place, syncing
 from tests.peers.backend_faulty import (
     Fault,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from agent.sync import backend as backend_module
-from agent.sync import pace
+from agent.sync import poll_policy
 from agent.sync.loop import Timing
+from agent.sync.protocol import client as backend_module
 from tests.peers.backend_client import Place, syncing
 from tests.peers.backend_faulty import FaultyBackend, drips, says
 from tests.peers.backend_honest import serving
@@ -47,7 +47,7 @@ async def test_an_answer_that_falls_silent_is_given_up(place: Place, monkeypatch
 
 
 async def test_a_proxy_that_cuts_held_requests_off_is_polled(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "SHORTEST_HOLD", 0.05)
+    monkeypatch.setattr(poll_policy, "SHORTEST_HOLD", 0.05)
     backend = FaultyBackend()
     backend.put({PAGE: "1"})
 
@@ -64,10 +64,10 @@ async def test_a_proxy_that_cuts_held_requests_off_is_polled(place: Place, monke
         await client.until(lambda c: c.facts.state == "current")
         await backend.asked(len(backend.seen) + 5)
 
-        assert len(client.failures()) == pace.BROKEN_HOLDS
+        assert len(client.failures()) == poll_policy.BROKEN_HOLDS
         backend.put({PAGE: "2"})
         await client.until_on_disk()
-        assert len(client.failures()) == pace.BROKEN_HOLDS
+        assert len(client.failures()) == poll_policy.BROKEN_HOLDS
         assert "Prefer" not in backend.seen[-1].headers
 
 

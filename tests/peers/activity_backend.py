@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from agent.api import Session, app_path, fixed, open_session
+from agent.backend.session import Session, app_path, fixed, open_session
 from agent.config import Secret
 
 KEY = "s3cret-key"

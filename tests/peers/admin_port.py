@@ -14,7 +14,7 @@ import orjson
 from agent.admin.server import Actions, Admin
 from agent.clock import Clock
 from agent.config import Secret
-from agent.status import Board
+from agent.status_board import StatusBoard
 from tests.peers.snapshots import RUNNING
 
 KEY = "s3cret-key"
@@ -54,7 +54,7 @@ class Port:
     """`asked`: what was asked of the agent, in order."""
 
     admin: Admin
-    board: Board
+    board: StatusBoard
     output: Output
     client: aiohttp.ClientSession
     asked: list[str] = field(default_factory=list)
@@ -71,7 +71,7 @@ async def admin_port(
     app_user: int | None = None,
     host: str = "127.0.0.1",
 ) -> AsyncIterator[Port]:
-    board, output, asked = Board(RUNNING), Output(), []
+    board, output, asked = StatusBoard(RUNNING), Output(), []
     actions = Actions(
         sync=lambda: asked.append("sync"),
         restart=lambda reason: asked.append(f"restart: {reason}"),

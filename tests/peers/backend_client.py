@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import api
+from agent.backend import session
 from agent.clock import Clock, rfc3339
 from agent.config import Secret
 from agent.install_hooks import Packages
 from agent.status import Applied, Problem, SyncFacts
-from agent.sync.backend import Backend
-from agent.sync.disk import Disk
+from agent.sync.disk.journal import Manifest
+from agent.sync.disk.staging import Owner
+from agent.sync.disk.store import Disk
 from agent.sync.loop import Sync, Timing
-from agent.sync.manifest import Manifest
-from agent.sync.stage import Owner
+from agent.sync.protocol.client import Backend
 from tests.peers.backend_honest import KEY, HonestBackend
 
 PATIENCE = 20.0
@@ -89,10 +89,10 @@ class Client:
         self._backend = backend
         self._timing = timing
         self._clock = clock
-        self.session = api.open_session(api.fixed(Secret(KEY)))
+        self.session = session.open_session(session.fixed(Secret(KEY)))
         self.sync = Sync(
             backend=Backend(
-                self.session, address=lambda tail: api.app_path(backend.url, "demo", tail), clock=self._clock
+                self.session, address=lambda tail: session.app_path(backend.url, "demo", tail), clock=self._clock
             ),
             disk=place.disk(),
             timing=timing,

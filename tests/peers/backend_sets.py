@@ -6,8 +6,8 @@ import hashlib
 
 from hypothesis import strategies as st
 
-from agent.sync.gather import Gathered
-from agent.sync.paths import overlapping
+from agent.paths import overlapping
+from agent.sync.answer_set import Gathered
 
 Set = dict[str, bytes]
 

@@ -18,9 +18,9 @@ import aiohttp
 import orjson
 
 from agent.config import Secret
-from control.auth import digest
+from control.auth.keys import digest
 from control.serve import Options, listen, serve
-from control.store import Store
+from control.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 APP_ID = "demo"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.devserver import memory
+from agent.devserver.repair import memory_limit
 
 EMPTY_SECONDS = 5.0
 
@@ -32,14 +32,14 @@ class ControlGroup:
 @contextmanager
 def control_group(limit: int) -> Iterator[ControlGroup]:
     """A group below this process's own, with `limit` bytes of memory."""
-    member = memory.membership(Path("/proc/self/cgroup").read_text())
-    places = () if member is None else memory.folders(Path("/proc/self/mountinfo").read_text(), member)
+    member = memory_limit.membership(Path("/proc/self/cgroup").read_text())
+    places = () if member is None else memory_limit.folders(Path("/proc/self/mountinfo").read_text(), member)
     if member is None or not places:
         pytest.skip("the kernel has no memory controller mounted here")
     folder = Path(places[0]) / f"preview-test-{os.getpid()}"
     try:
         folder.mkdir()
-        (folder / memory.FILES[member.version][0]).write_text(str(limit))
+        (folder / memory_limit.FILES[member.version][0]).write_text(str(limit))
     except OSError as error:
         with suppress(OSError):
             folder.rmdir()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 PORT, FLAGS = int(sys.argv[1]), sys.argv[2:]
-NEXT_SAYS = Path(__file__).parents[1] / "unit/devserver/next_says"
+NEXT_OUTPUT = Path(__file__).parents[1] / "unit/devserver/nextjs/next_output"
 EXECUTION = [os.getpid()]
 KEPT: list[bytearray] = []
 PATIENCE = 120.0  # seconds: longer than any test
@@ -74,7 +74,7 @@ def act(what: str) -> None:
             sys.stdout.buffer.write(b"x" * 10_000_000 + b"\nafter the flood\n")
             sys.stdout.buffer.flush()
         case ["say", *_]:  # what Next says, as it was recorded
-            say((NEXT_SAYS / f"{what.removeprefix('say-')}.txt").read_text("utf-8"), sys.stderr)
+            say((NEXT_OUTPUT / f"{what.removeprefix('say-')}.txt").read_text("utf-8"), sys.stderr)
         case ["fill", size]:
             kept = bytearray(int(size))
             for page in range(0, len(kept), 4096):

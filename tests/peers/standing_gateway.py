@@ -13,7 +13,8 @@ from typing import Any
 
 from agent.clock import Clock
 from agent.gateway.server import Gateway
-from agent.status import Board, DevServerFacts, DevServerState, Snapshot, SyncFacts
+from agent.status import DevServerFacts, DevServerState, Snapshot, SyncFacts
+from agent.status_board import StatusBoard
 
 BLANK = Snapshot("app-1", "machine-1", "2026-01-01T00:00:00.000Z", "0.1.0")
 SYNCED = SyncFacts(state="current", files=57, applied_at="2026-01-01T00:00:01.000Z")
@@ -50,7 +51,7 @@ class MemoryLog:
 
 class Standing:
     def __init__(self, dev_port: int) -> None:
-        self.board = Board(BLANK)
+        self.board = StatusBoard(BLANK)
         self.log = MemoryLog()
         self.activity: list[tuple[str, str]] = []
         self.attended: list[bool] = []

@@ -6,11 +6,10 @@ from typing import get_args
 
 import pytest
 
-from agent.admin.view import encode
+from agent.admin.status_json import encode
 from agent.app_paths import relative_to
 from agent.error_line import ErrorLine
 from agent.status import (
-    Board,
     DevServerFacts,
     DevServerState,
     Failure,
@@ -25,6 +24,7 @@ from agent.status import (
     phase,
     unhealthy,
 )
+from agent.status_board import StatusBoard
 
 FIRST = Snapshot(app_id="shop", machine="m1", started_at="2026-11-22T10:00:00.000Z", version="0")
 SYNCED = SyncFacts(state="current", applied_at="2026-11-22T10:00:01.000Z")
@@ -100,14 +100,14 @@ class TestReadiness:
 
 class TestBoard:
     def test_each_room_writes_only_its_own_facts(self) -> None:
-        board = Board(FIRST)
+        board = StatusBoard(FIRST)
         board.sync(SYNCED)
         board.dev_server(READY)
         board.stopping()
         assert board.snapshot == replace(RUNNING, stopping=True)
 
     def test_problems_of_one_source_are_replaced_whole_and_others_stay(self) -> None:
-        board = Board(FIRST)
+        board = StatusBoard(FIRST)
         refused = Problem("sync", "a/../b is refused", file="a/../b")
         broken = Problem("compile", "Expected ','", file="app/page.tsx", line=12, column=5)
         board.problems("sync", (refused,))
@@ -117,7 +117,7 @@ class TestBoard:
         assert list(board.snapshot.problems) == [refused]
 
     def test_the_root_cause_comes_first_whenever_it_was_told(self) -> None:
-        board = Board(FIRST)
+        board = StatusBoard(FIRST)
         for source in ("runtime", "compile", "dev_server", "sync", "install"):
             board.problems(source, (Problem(source, "x"),))
         board.files(FileFacts(broken=(Problem("install", "y"),)))
@@ -125,7 +125,7 @@ class TestBoard:
         assert sources == ["install", "install", "sync", "dev_server", "compile", "runtime"]
 
     def test_a_fault_in_a_file_is_told_once_for_one_place(self) -> None:
-        board = Board(FIRST)
+        board = StatusBoard(FIRST)
         board.problems("install", (Problem("install", "of the installer", "package.json", 1, 12),))
         found = FileFacts(faulty=(Problem("install", "of the file", "package.json", 1, 12),))
         board.files(found)
@@ -134,7 +134,7 @@ class TestBoard:
         assert [problem.message for problem in board.snapshot.problems] == ["of the file"]
 
     def test_a_text_of_another_program_is_told_without_the_machines_paths(self) -> None:
-        board = Board(FIRST, relative_to(["/srv/workspace"]))
+        board = StatusBoard(FIRST, relative_to(["/srv/workspace"]))
         error = ErrorLine("no /srv/workspace/a.ts", "/srv/workspace/b.ts:1", ("- /srv/workspace/c.ts",))
         board.dev_server(DevServerFacts(reason="in /srv/workspace/x", error=error))
         board.install(InstallFacts("failed", reason="at /srv/workspace/p.json"))
@@ -142,7 +142,7 @@ class TestBoard:
         assert b"/srv" not in encode(board.snapshot)
 
     async def test_a_waiter_is_woken_by_a_change_and_gets_the_newest(self) -> None:
-        board = Board(FIRST)
+        board = StatusBoard(FIRST)
         waiters = [asyncio.ensure_future(board.newer(FIRST)) for _ in range(3)]
         await asyncio.sleep(0)
         board.sync(SYNCED)
@@ -151,13 +151,13 @@ class TestBoard:
             assert await asyncio.gather(*waiters) == [RUNNING] * 3
 
     async def test_one_who_is_behind_does_not_wait(self) -> None:
-        board = Board(FIRST)
+        board = StatusBoard(FIRST)
         board.sync(SYNCED)
         async with asyncio.timeout(5):
             assert (await board.newer(FIRST)).sync == SYNCED
 
     async def test_saying_the_same_again_wakes_nobody(self) -> None:
-        board = Board(FIRST)
+        board = StatusBoard(FIRST)
         waiter = asyncio.ensure_future(board.newer(FIRST))
         await asyncio.sleep(0)
         board.sync(FIRST.sync)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agent.devserver.frames import Compile
+from agent.devserver.nextjs.hmr_messages import Compile
 
 Exists = Callable[[str], bool]
 """Whether a path relative to the workspace is there."""

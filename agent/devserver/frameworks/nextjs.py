@@ -10,8 +10,8 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from agent.devserver import frames
 from agent.devserver.frameworks.framework import Flag, Framework, Liveness, Socket, Tool
+from agent.devserver.nextjs import hmr_messages
 
 _HTTPS: Final = "the preview is served over https by itself, so the dev server runs without {flag}"
 
@@ -42,7 +42,7 @@ NEXT: Final = Framework(
     packages=("next",),
     tools=(TOOL,),
     liveness=_LIVENESS,
-    socket=Socket(("/_next/hmr", "/_next/webpack-hmr"), frames.read),  # 16.4, and before
+    socket=Socket(("/_next/hmr", "/_next/webpack-hmr"), hmr_messages.read),  # 16.4, and before
     config=("next.config.",),
     env="all but deleted",
     cache=(".next", "dev", "cache"),

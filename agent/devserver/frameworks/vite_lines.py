@@ -13,8 +13,8 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from agent.devserver.frames import MESSAGE_CHARACTERS, Compile
 from agent.devserver.frameworks.framework import Lines, Place
+from agent.devserver.nextjs.hmr_messages import MESSAGE_CHARACTERS, Compile
 from agent.status import Problem
 from agent.text import plain
 

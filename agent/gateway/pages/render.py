@@ -106,7 +106,7 @@ def _sound(value: object) -> object:
 
 @cache
 def _text(name: str) -> str:
-    return (Path(__file__).parent / name).read_text("utf-8")
+    return (Path(__file__).parent / "assets" / name).read_text("utf-8")
 
 
 @cache

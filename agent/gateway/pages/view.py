@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from agent.gateway.routing import kept_away
+from agent.gateway.policy.routing import kept_away
 from agent.status import Problem, Snapshot, blocked
 
 Kind = Literal["waking", "failed", "ready"]

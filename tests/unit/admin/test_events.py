@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.admin.events import events, followed
-from agent.admin.view import facts
-from agent.status import Board, Snapshot
+from agent.admin.status_json import facts
+from agent.status import Snapshot
+from agent.status_board import StatusBoard
 from tests.peers.admin_port import Output
 from tests.peers.snapshots import READY, RUNNING, snapshots
 
@@ -32,7 +33,7 @@ def data(chunk: bytes) -> dict[str, Any]:
 class TestEvents:
     @given(st.lists(snapshots(), min_size=1, max_size=3))
     async def test_whoever_applies_every_event_knows_what_status_says(self, life: list[Snapshot]) -> None:
-        board = Board(RUNNING)
+        board = StatusBoard(RUNNING)
         told = events(board, show, pace=0.0)
         state = data(await anext(told))
         for now in [*life, RUNNING]:
@@ -44,7 +45,7 @@ class TestEvents:
         await told.aclose()
 
     async def test_silence_is_filled_with_comments(self) -> None:
-        board = Board(RUNNING)
+        board = StatusBoard(RUNNING)
         told = events(board, show, heartbeat=0.01)
         assert (await anext(told)).startswith(b"id: 0\n")
         assert await anext(told) == b": nothing new\n\n"
@@ -56,7 +57,7 @@ class TestEvents:
 
     @pytest.mark.looptime
     async def test_what_changes_faster_than_the_pace_is_told_together(self) -> None:
-        board = Board(RUNNING)
+        board = StatusBoard(RUNNING)
         told = events(board, show, pace=1.0)
         await anext(told)
         board.dev_server(replace(READY, restarts=4))
@@ -73,7 +74,7 @@ class TestEvents:
         await told.aclose()
 
     async def test_a_fact_that_came_and_went_is_not_told(self) -> None:
-        board = Board(RUNNING)
+        board = StatusBoard(RUNNING)
         told = events(board, show, heartbeat=0.05, pace=0.0)
         await anext(told)
         board.dev_server(replace(READY, restarts=4))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from agent.package_files import LOCKS, concerns
 from agent.packages.adoption import adopted
-from agent.packages.course import Course, course, replaced
 from agent.packages.manifest import Broken
+from agent.packages.two_phase_plan import Course, course, replaced
 from agent.packages.wanted import Wanted, needs, read
 
 BASE: dict[str, Any] = {"dependencies": {"next": "16.4.5", "react": "19.3.1"}, "devDependencies": {"typescript": "5"}}

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from agent.api import fixed, open_session
+from agent.backend.session import fixed, open_session
 from agent.clock import Clock
 from agent.config import Secret
 from agent.errors import NoToken
 from agent.report.reporter import Reporter
-from agent.status import Board, Problem
+from agent.status import Problem
+from agent.status_board import StatusBoard
 from tests.peers.activity_backend import (
     DEADLINE,
     KEY,
@@ -34,7 +35,7 @@ from tests.peers.snapshots import FIRST, READY, RUNNING, SYNCED
 LATER = "2026-11-22T10:05:00.000Z"
 
 
-def reporter(backend: ActivityBackend, board: Board, heard: list[str] | None = None) -> Reporter:
+def reporter(backend: ActivityBackend, board: StatusBoard, heard: list[str] | None = None) -> Reporter:
     return Reporter(
         board=board,
         session=backend.session,
@@ -70,7 +71,7 @@ def moments(backend: ActivityBackend) -> list[float]:
 
 class TestWhatIsSent:
     async def test_the_first_report_says_that_the_machine_is_there(self) -> None:
-        async with activity_backend() as backend, running(reporter(backend, Board(FIRST))):
+        async with activity_backend() as backend, running(reporter(backend, StatusBoard(FIRST))):
             async with asyncio.timeout(DEADLINE):
                 (report,) = await backend.has(1)
         assert report.body["state"] == "starting"
@@ -79,7 +80,7 @@ class TestWhatIsSent:
 
     @pytest.mark.looptime
     async def test_the_same_state_is_told_every_30_seconds_with_its_newest_memory_use(self) -> None:
-        board = Board(RUNNING)
+        board = StatusBoard(RUNNING)
         async with activity_backend() as backend, running(reporter(backend, board)):
             await backend.has(1)
             board.dev_server(replace(READY, rss_bytes=300_000_000))
@@ -89,7 +90,7 @@ class TestWhatIsSent:
 
     @pytest.mark.looptime
     async def test_news_is_told_at_once_but_at_most_once_a_second(self) -> None:
-        board = Board(RUNNING)
+        board = StatusBoard(RUNNING)
         async with activity_backend() as backend, running(reporter(backend, board)):
             await backend.has(1)
             await asyncio.sleep(10)
@@ -102,7 +103,7 @@ class TestWhatIsSent:
 
     @pytest.mark.looptime
     async def test_each_kind_of_news_is_told(self) -> None:
-        board = Board(RUNNING)
+        board = StatusBoard(RUNNING)
         async with activity_backend() as backend, running(reporter(backend, board)):
             await backend.has(1)
             await asyncio.sleep(5)
@@ -127,7 +128,7 @@ class TestWhatIsHeard:
         with said() as events:
             async with (
                 activity_backend(bad, bad, says(), good) as backend,
-                running(reporter(backend, Board(RUNNING), heard)),
+                running(reporter(backend, StatusBoard(RUNNING), heard)),
             ):
                 await backend.has(5)
         assert heard[0] == LATER
@@ -149,7 +150,10 @@ class TestFailures:
     )
     async def test_a_failed_report_is_retried_with_back_off_and_logged_once(self, answer: Any, event: str) -> None:
         with said() as events:
-            async with activity_backend(*[answer] * 9, says()) as backend, running(reporter(backend, Board(RUNNING))):
+            async with (
+                activity_backend(*[answer] * 9, says()) as backend,
+                running(reporter(backend, StatusBoard(RUNNING))),
+            ):
                 await backend.has(11)
         assert moments(backend)[:9] == [0, 1, 2, 4, 8, 16, 32, 62, 92]
         assert moments(backend)[10] - moments(backend)[9] == 30
@@ -157,7 +161,7 @@ class TestFailures:
 
     @pytest.mark.looptime
     async def test_a_retry_says_what_is_true_by_then(self) -> None:
-        board = Board(FIRST)
+        board = StatusBoard(FIRST)
         async with activity_backend(says(status=500), says()) as backend, running(reporter(backend, board)):
             await backend.has(1)
             board.sync(SYNCED)
@@ -167,7 +171,7 @@ class TestFailures:
 
     @pytest.mark.looptime
     async def test_the_backend_is_left_alone_for_as_long_as_it_asked(self) -> None:
-        board = Board(RUNNING)
+        board = StatusBoard(RUNNING)
         async with (
             activity_backend(says(status=429, Retry_After="45"), says()) as backend,
             running(reporter(backend, board)),
@@ -180,7 +184,7 @@ class TestFailures:
     @pytest.mark.looptime
     async def test_a_backend_that_never_answers_costs_10_seconds_a_try(self) -> None:
         with said() as events:
-            async with activity_backend(hangs, says()) as backend, running(reporter(backend, Board(RUNNING))):
+            async with activity_backend(hangs, says()) as backend, running(reporter(backend, StatusBoard(RUNNING))):
                 await backend.has(3)
         assert moments(backend) == [0, 11, 41]
         assert events == ["report.unreachable", "report.recovered"]
@@ -189,7 +193,7 @@ class TestFailures:
     async def test_a_redirect_is_not_followed(self) -> None:
         async with (
             activity_backend(says(status=307, Location="/elsewhere"), says()) as backend,
-            running(reporter(backend, Board(RUNNING))),
+            running(reporter(backend, StatusBoard(RUNNING))),
         ):
             await backend.has(2)
         assert backend.elsewhere == 0
@@ -199,7 +203,7 @@ class TestFailures:
     async def test_a_backend_without_the_endpoint_is_asked_every_5_minutes_and_that_is_logged_once(
         self, status: int
     ) -> None:
-        board, missing = Board(RUNNING), says(b"<html>" * 20_000, status)
+        board, missing = StatusBoard(RUNNING), says(b"<html>" * 20_000, status)
         with said() as events:
             async with activity_backend(*[missing] * 3, says()) as backend, running(reporter(backend, board)):
                 await backend.has(1)
@@ -223,7 +227,7 @@ class TestFailures:
 
         async with open_session(NoKey()) as session:
             backend = ActivityBackend(session, url="http://127.0.0.1:9/")
-            async with running(reporter(backend, Board(RUNNING))):
+            async with running(reporter(backend, StatusBoard(RUNNING))):
                 await asyncio.sleep(7.5)
         assert [round(at - tries[0]) for at in tries] == [0, 1, 2, 4]
 
@@ -231,34 +235,34 @@ class TestFailures:
 class TestLast:
     async def test_it_says_that_the_agent_stops(self) -> None:
         async with activity_backend() as backend:
-            await reporter(backend, Board(RUNNING)).last()
+            await reporter(backend, StatusBoard(RUNNING)).last()
         assert [report.body["state"] for report in backend.reports] == ["stopping"]
 
     @pytest.mark.looptime
     async def test_it_takes_half_a_second_at_most(self) -> None:
         async with activity_backend(hangs) as backend:
             before = asyncio.get_running_loop().time()
-            await reporter(backend, Board(RUNNING)).last()
+            await reporter(backend, StatusBoard(RUNNING)).last()
             assert round(asyncio.get_running_loop().time() - before, 1) == 0.5
 
     @pytest.mark.parametrize("answer", [says(status=500), says(b"<html>"), says(status=404), cut_off])
     async def test_no_failure_of_it_reaches_the_stop(self, answer: Any) -> None:
         async with activity_backend(answer) as backend:
-            await reporter(backend, Board(RUNNING)).last()
+            await reporter(backend, StatusBoard(RUNNING)).last()
         assert len(backend.reports) == 1
 
     async def test_nobody_there_and_a_closed_session_are_no_failure_either(self) -> None:
         async with activity_backend() as backend:
-            one = reporter(backend, Board(RUNNING))
+            one = reporter(backend, StatusBoard(RUNNING))
         await one.last()
 
         async with open_session(fixed(None)) as session:
-            await reporter(ActivityBackend(session, url="http://127.0.0.1:9/"), Board(RUNNING)).last()
+            await reporter(ActivityBackend(session, url="http://127.0.0.1:9/"), StatusBoard(RUNNING)).last()
 
     @pytest.mark.looptime
     async def test_a_backend_without_the_endpoint_is_spared_it(self) -> None:
         async with activity_backend(says(status=404)) as backend:
-            one = reporter(backend, Board(RUNNING))
+            one = reporter(backend, StatusBoard(RUNNING))
             async with running(one):
                 await backend.has(1)
                 await asyncio.sleep(1)
@@ -267,7 +271,7 @@ class TestLast:
 
     async def test_a_cancelled_report_leaves_nothing_open(self) -> None:
         async with activity_backend(hangs, says()) as backend:
-            one = reporter(backend, Board(RUNNING))
+            one = reporter(backend, StatusBoard(RUNNING))
             async with asyncio.timeout(DEADLINE), running(one):
                 await backend.has(1)
             await one.last()

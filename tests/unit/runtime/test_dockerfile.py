@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.config import TABLE
-from agent.devserver.app_command import AppCommand, of_app
-from agent.devserver.app_dir import member
+from agent.devserver.command.app_command import AppCommand, of_app
+from agent.devserver.command.app_dir import member
 
 ROOT = Path(__file__).resolve().parents[3]
 RUNTIME = ROOT / "runtime"

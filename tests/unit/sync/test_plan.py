@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sync.gather import Gathered
-from agent.sync.paths import folders_of, is_config
+from agent.paths import folders_of, is_config
+from agent.sync.answer_set import Gathered
 from agent.sync.plan import SAID_SECONDS, Folder, Held, Operation, Put, Remove, Said, halves, hold, plan, removals
 from tests.peers.backend_sets import PATHS, SETS, Set, delta, known, sha, whole
 

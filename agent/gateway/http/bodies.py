@@ -1,0 +1,127 @@
+"""Message bodies: where one ends, by its length, by its chunks, or with the connection (RFC 9112, 6 and 7.1). Pure.
+
+The gateway passes a body's bytes on as they came, chunk extensions and trailers included, and only has to know which
+byte is the last. Chunk sizes are hexadecimal digits and nothing else, and lines end in CR LF: a lenient reader here
+and a strict one behind it would disagree on where the next request begins (request smuggling).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Protocol, assert_never
+
+from agent.gateway.http.heads import BadMessage, Body, Chunked, Length, UntilClose
+
+
+class Scanner(Protocol):
+    """Fed with bytes in whatever pieces they arrive. `feed` says how many at the start of `data` belong to what is
+    scanned: all of them unless it ended. It may raise BadMessage.
+    """
+
+    @property
+    def done(self) -> bool: ...
+
+    def feed(self, data: bytes | bytearray) -> int: ...
+
+
+def scanner(body: Body) -> Scanner:
+    match body:
+        case Length(size):
+            return LengthScanner(size)
+        case Chunked():
+            return ChunkScanner()
+        case UntilClose():
+            return EndlessScanner()
+        case _:
+            assert_never(body)
+
+
+class LengthScanner:
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    @property
+    def done(self) -> bool:
+        return not self._left
+
+    def feed(self, data: bytes | bytearray) -> int:
+        taken = min(self._left, len(data))
+        self._left -= taken
+        return taken
+
+
+class EndlessScanner:
+    @property
+    def done(self) -> bool:
+        return False
+
+    def feed(self, data: bytes | bytearray) -> int:
+        return len(data)
+
+
+LINE_LIMIT = 16 * 1024
+
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+
+Part = Literal["size", "data", "after data", "trailers", "done"]
+
+
+class ChunkScanner:
+    """A bodies.Scanner."""
+
+    def __init__(self) -> None:
+        self._part: Part = "size"
+        self._left = 0
+        self._line = bytearray()
+        self._trailers = 0
+
+    @property
+    def done(self) -> bool:
+        return self._part == "done"
+
+    @property
+    def left(self) -> int:
+        """How many of the next bytes are content: what the chunk they are in still has, 0 outside of chunks."""
+        return self._left if self._part == "data" else 0
+
+    def feed(self, data: bytes | bytearray) -> int:
+        at = 0
+        while at < len(data) and self._part != "done":
+            if self._part == "data":
+                step = min(self._left, len(data) - at)
+                self._left -= step
+                at += step
+                if not self._left:
+                    self._part = "after data"
+                continue
+            end = data.find(b"\n", at) + 1
+            self._line += data[at : end or len(data)]
+            at = end or len(data)
+            if len(self._line) > LINE_LIMIT:
+                raise BadMessage("a line between two chunks is too long")
+            if end:
+                self._read(bytes(self._line))
+                self._line.clear()
+        return at
+
+    def _read(self, line: bytes) -> None:
+        if not line.endswith(b"\r\n"):
+            raise BadMessage("a line between two chunks does not end in CR LF")
+        text = line[:-2]
+        if self._part == "size":
+            found = _SIZE.fullmatch(text)
+            if not found:
+                raise BadMessage("a chunk does not begin with its size")
+            self._left = int(found[1], 16)
+            self._part = "data" if self._left else "trailers"
+        elif self._part == "after data":
+            if text:
+                raise BadMessage("a chunk is longer than its size")
+            self._part = "size"
+        elif not text:
+            self._part = "done"
+        else:
+            self._trailers += len(line)
+            if not _TRAILER.fullmatch(text) or self._trailers > LINE_LIMIT:
+                raise BadMessage("a trailer is not a name, a colon and a value, or they are too long")

@@ -1,0 +1,4 @@
+"""WebSocket: the dev server's sockets passed byte for byte, and the gateway's own at /__preview/live.
+
+Start reading at `tunnel.py` for the first and at `live_endpoint.py` for the second.
+"""

@@ -1,0 +1,157 @@
+"""The staging folder: bytes that have arrived and are not in the workspace yet.
+
+It lies in STATE_DIR, outside of what any watcher sees and on the workspace's filesystem, so that moving a file in is
+one rename. A name that stands here is a whole file whose hash was checked, and is named by that hash: bytes of an
+attempt that failed are there for the next one. Every call may block on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from agent.sync.disk.journal import Record
+
+Owner = tuple[int, int]
+"""User and group."""
+
+
+class Stage:
+    def __init__(self, folder: Path, owner: Owner | None = None) -> None:
+        """`owner`: whose the files are to be in the workspace, where that is not the agent's own user."""
+        self._owner = owner
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._names = self._listed()
+        except OSError:
+            os.close(self.folder)
+            raise
+
+    def has(self, sha256: str) -> bool:
+        return sha256 in self._names
+
+    def add(self, sha256: str, data: bytes) -> None:
+        if sha256 not in self._names:
+            self._write(sha256, data)
+
+    def receive(self, sha256: str) -> Receiver:
+        """Take in bytes that come in pieces; they stand under their hash only once `finish` has checked it."""
+        return Receiver(self, sha256)
+
+    def take(self, sha256: str, place: int, *, again: bool) -> str:
+        """The name of a file of these bytes, to rename away. `again`: another path needs the same bytes later, so this
+        one gets a copy, whose name `place` makes unlike every other.
+        """
+        if not again:
+            return sha256
+        name = f"{sha256}.{place}"
+        self._write(name, self.read(sha256))
+        return name
+
+    def read(self, sha256: str) -> bytes:
+        with os.fdopen(os.open(sha256, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder), "rb") as source:
+            return source.read()
+
+    def record(self, name: str, sha256: str) -> Record:
+        """What will be true of the file once it was renamed. Raises FileNotFoundError when it is gone."""
+        there = os.stat(name, dir_fd=self.folder, follow_symlinks=False)
+        return Record(sha256, there.st_size, there.st_mtime_ns, there.st_ino)
+
+    def drop_unless(self, name: str, sha256: str) -> None:
+        """Take `name` away when it no longer is these bytes: asked after a kill or a power cut."""
+        with suppress(FileNotFoundError):
+            with os.fdopen(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder), "rb") as file:
+                whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            if not whole:
+                os.unlink(name, dir_fd=self.folder)
+
+    def clear(self) -> None:
+        """Take everything away. What cannot be is written over when its name is needed again."""
+        self._names.clear()
+        for name in self._listed():
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.folder)
+
+    def close(self) -> None:
+        if self.folder >= 0:
+            folder, self.folder = self.folder, -1
+            with suppress(OSError):
+                os.close(folder)
+
+    def _listed(self) -> set[str]:
+        with os.scandir(self.folder) as entries:
+            return {entry.name for entry in entries}
+
+    def _write(self, name: str, data: bytes) -> None:
+        file = self.create(name)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]
+        except OSError:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.folder)
+            raise
+        finally:
+            os.close(file)
+        self._names.add(name)
+
+    def create(self, name: str) -> int:
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644, dir_fd=self.folder)
+        if self._owner is not None:
+            try:
+                os.fchown(file, *self._owner)
+            except OSError:
+                os.close(file)
+                raise
+        return file
+
+    def admit(self, partial: str, sha256: str) -> None:
+        os.rename(partial, sha256, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        self._names.add(sha256)
+
+
+class Receiver:
+    """One file on its way in. Nothing is on the disk before the first write, so that one which is never used leaves
+    nothing behind.
+    """
+
+    def __init__(self, stage: Stage, sha256: str) -> None:
+        self._stage = stage
+        self._sha256 = sha256
+        self._partial = f"{sha256}.part"
+        self._hash = hashlib.sha256()
+        self._file = -1
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        if self._file < 0:
+            self._file = self._stage.create(self._partial)
+        self._hash.update(data)
+        self.size += len(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+
+    def finish(self) -> bool:
+        """Whether the bytes were the expected ones, and stand in the stage now."""
+        try:
+            whole = self._hash.hexdigest() == self._sha256
+            if whole:
+                self.write(b"")  # a file of no bytes is a file all the same
+                self._stage.admit(self._partial, self._sha256)
+        finally:
+            self.abandon()
+        return whole
+
+    def abandon(self) -> None:
+        """Close the file and take away what was not admitted. Idempotent."""
+        if self._file >= 0:
+            file, self._file = self._file, -1
+            with suppress(OSError):  # every byte was written or said not to be; a name that stays is cleared later
+                os.close(file)
+            with suppress(OSError):
+                os.unlink(self._partial, dir_fd=self._stage.folder)

@@ -1,0 +1,71 @@
+"""Which request may touch which app: bearer keys, one app each, and where they are trusted machines' tokens (oidc.py).
+
+A key is stored as its sha256 and looked up by it: the time that takes tells something about a hash at most, and nobody
+can steer a hash towards a key. Without a key that opens something the answer is 401, whether the app exists or not.
+With one it is 403 for another app and 404 for one that does not exist: the holder of some key may learn that an app of
+that name exists (names stand in preview addresses and are no secret), and whoever mistypes APP_ID reads so at once.
+
+What must not live here: making keys' apps (store.py), what a machine's token has to say (oidc.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from agent.config import Secret
+from agent.paths import shown
+from control.errors import Forbidden, NotFound, Unauthorized
+from control.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose machines' tokens open which apps. `audience`: this backend's address as the agents' API_URL has it.
+    `machines`: those of each app id, as (Fly app, machine id).
+    """
+
+    issuer: str
+    audience: str
+    machines: Mapping[str, frozenset[tuple[str, str]]]
+
+
+MachineCheck = Callable[[str, Secret], Awaitable[None]]
+"""Raises unless the token is of a machine that previews the app."""
+
+_DOTS_OF_A_JWT = 2
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="preview control plane"'}
+
+
+def new_key() -> Secret:
+    return Secret("pk_" + secrets.token_urlsafe(32))
+
+
+def digest(key: Secret) -> str:
+    return hashlib.sha256(key.reveal().encode()).hexdigest()
+
+
+async def authorize(store: Store, app_id: str, authorization: str | None, machine: MachineCheck | None = None) -> None:
+    """Raise unless the Authorization header holds a key, or the token of a machine, that opens the app."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("a key is needed: send Authorization: Bearer <key>", _CHALLENGE)
+    key = Secret(token.strip().encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    with store.look() as snapshot:
+        opens = snapshot.app_of_key(digest(key))
+        if opens == app_id:
+            return
+        exists = snapshot.head(app_id) is not None
+    if opens is None and machine is not None and key.reveal().count(".") == _DOTS_OF_A_JWT:
+        await machine(app_id, key)
+    elif opens is None:
+        raise Unauthorized(
+            "this key opens nothing",
+            _CHALLENGE | {"WWW-Authenticate": _CHALLENGE["WWW-Authenticate"] + ', error="invalid_token"'},
+        )
+    elif exists:
+        raise Forbidden(f"this key opens another app than {shown(app_id)!r}")
+    if not exists:
+        raise NotFound(f"there is no app {shown(app_id)!r}")

@@ -1,0 +1,116 @@
+"""Questions to the store, all answered from one moment: a change that is committed meanwhile is not seen.
+
+Whoever asks decides where: short questions on the loop's own thread, long answers in another one with a connection
+of their own (store.py, `look` and `view`).
+
+What must not live here: changes, and what an answer looks like.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from control.files.entries import Row
+from control.storage.head import Head
+
+WHOLE = -1
+"""The base of a delta that is the whole set."""
+
+_ROWS = (
+    "SELECT filepath, CASE WHEN inline THEN CAST(content AS TEXT) END, content_hash, size, file_type,"
+    " created_at, updated_at, revision FROM files"
+)
+
+
+class Snapshot:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._do = connection.execute
+
+    @classmethod
+    @contextmanager
+    def of(cls, connection: sqlite3.Connection) -> Iterator[Self]:
+        """Hold one moment of the database; the first question fixes it."""
+        connection.execute("BEGIN")
+        try:
+            yield cls(connection)
+        finally:
+            connection.execute("ROLLBACK")
+
+    def head(self, app_id: str) -> Head | None:
+        row = self._do("SELECT epoch, revision, floor FROM apps WHERE app_id = ?", (app_id,)).fetchone()
+        return Head(*row) if row else None
+
+    def app_of_key(self, digest: str) -> str | None:
+        row = self._do("SELECT app_id FROM keys WHERE key_hash = ?", (digest,)).fetchone()
+        return row[0] if row else None
+
+    def edited_at(self, app_id: str) -> str | None:
+        row = self._do("SELECT edited_at FROM apps WHERE app_id = ?", (app_id,)).fetchone()
+        return row[0] if row else None
+
+    def is_small(self, app_id: str, base: int, *, files: int, size: int) -> bool:
+        """Whether what changed after `base` is at most so much. Asks the indexes alone, and stops when it is more."""
+        count, total = self._do(
+            "SELECT count(*), total(size) FROM (SELECT CASE WHEN inline THEN size ELSE 0 END AS size FROM files"
+            " WHERE app_id = ?1 AND revision > ?2 LIMIT ?3 + 1)",
+            (app_id, base, files),
+        ).fetchone()
+        (gone,) = self._do(
+            "SELECT count(*) FROM (SELECT 1 FROM tombstones WHERE app_id = ?1 AND revision > ?2 LIMIT ?3 + 1)",
+            (app_id, base, files),
+        ).fetchone()
+        return bool(count + gone <= files and total <= size)
+
+    def rows(self, app_id: str, base: int) -> Iterator[Row]:
+        """The files that changed after revision `base`, in the order in which they did; or all, by their paths."""
+        if base == WHOLE:
+            found = self._do(_ROWS + " WHERE app_id = ? ORDER BY filepath", (app_id,))
+        else:
+            found = self._do(
+                _ROWS + " INDEXED BY files_by_revision WHERE app_id = ? AND revision > ? ORDER BY revision",
+                (app_id, base),
+            )
+        return (Row(*row) for row in found)
+
+    def deleted(self, app_id: str, base: int) -> Iterator[str]:
+        """The paths that were deleted after `base` and are not there again, in the order of their deletions."""
+        found = self._do(
+            "SELECT filepath FROM tombstones INDEXED BY tombstones_by_revision"
+            " WHERE app_id = ? AND revision > ? ORDER BY revision",
+            (app_id, base),
+        )
+        return (path for (path,) in found)
+
+    def hashes(self, app_id: str, at: str = "") -> dict[str, str]:
+        """Every path with the hash of its bytes; with `at`, only that path and what lies below it as a folder."""
+        if not at:
+            return dict(self._do("SELECT filepath, content_hash FROM files WHERE app_id = ?", (app_id,)))
+        return dict(
+            self._do(  # "0" is the character after "/": the range holds exactly what lies below
+                "SELECT filepath, content_hash FROM files WHERE app_id = ?1"
+                " AND (filepath = ?2 OR filepath > ?2 || '/' AND filepath < ?2 || '0')",
+                (app_id, at),
+            )
+        )
+
+    def blob(self, app_id: str, sha256: str) -> tuple[int, int] | None:
+        """Where the bytes of a hash are, and how many: (row, size)."""
+        found = self._do(
+            "SELECT rowid, size FROM files WHERE app_id = ? AND content_hash = ? LIMIT 1", (app_id, sha256)
+        ).fetchone()
+        return (found[0], found[1]) if found else None
+
+    def bytes_of(self, row: int, start: int, length: int) -> bytes:
+        """A part of a file's bytes; `row` is what `blob` said in this same moment."""
+        found = self._do("SELECT substr(content, ?, ?) FROM files WHERE rowid = ?", (start + 1, length, row)).fetchone()
+        return bytes(found[0])
+
+    def machines(self, app_id: str) -> list[tuple[bytes, str]]:
+        """Every machine's newest report as it came, with the time, the newest first."""
+        found = self._do(
+            "SELECT state, received_at FROM activity WHERE app_id = ? ORDER BY received_at DESC", (app_id,)
+        )
+        return found.fetchall()
