@@ -135,8 +135,8 @@ def moved(known: Routes, now: Routes) -> Consequence | None:
     """A restart where the running Next, which knows the folders `known`, does not serve the routes that are there.
 
     Measured on 16.4 with both bundlers: a folder that came into being after the start is never looked at, so that its
-    routes stay 404. With `app` gone every route of `pages` is a 500. With `pages` gone, and when a folder comes back
-    to its place, nothing is needed. Where no folder is left, the one that comes next decides.
+    routes stay 404. With `app` gone every route of `pages` is a 500. With `pages` gone nothing is needed. Where no
+    folder is left, the one that comes next decides.
     """
     if now == Routes() or (now.app == known.app and now.pages in {None, known.pages}):
         return None
@@ -144,6 +144,15 @@ def moved(known: Routes, now: Routes) -> Consequence | None:
     return Consequence(
         "restart", f"the routes are in {places} now, and Next.js looks for these folders only at its start"
     )
+
+
+def still_watched(known: Routes, now: Routes) -> Routes:
+    """The folders of `known` that Next still watches, when those of `now` are there.
+
+    A deleted folder is not among them, even if it is created again at once: measured on 16.4, whether Next notices
+    that depends on how soon it comes back, and where it does not, every route in it stays 404.
+    """
+    return Routes(known.app if known.app == now.app else None, known.pages if known.pages == now.pages else None)
 
 
 def _in_app(paths: Iterable[str], folder: str) -> Iterator[str]:

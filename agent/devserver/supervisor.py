@@ -142,7 +142,9 @@ class Supervisor:
         place = (launch.folder, launch.framework) if launch else ()
         asked = file_rules.consequence(applied.written, applied.deleted, *place)
         if asked.meaning != "restart" and self._child is not None:
-            asked = file_rules.moved(self._routes, self._routes_now()) or asked
+            now = self._routes_now()
+            asked = file_rules.moved(self._routes, now) or asked
+            self._routes = file_rules.still_watched(self._routes, now)
         self._mender.files_changed(asked.meaning)
         self._post(FilesChanged(asked.meaning, asked.why))
         if self._health is not None:

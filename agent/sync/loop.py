@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -20,6 +20,7 @@ from agent.errors import AgentError, BackendError, BadAnswer, DiskError, Unreach
 from agent.install_hooks import NoPackages, Packages
 from agent.paths import shown
 from agent.status import Applied, Problem, SyncFacts
+from agent.sync.deleted_folders import DeletedFolders
 from agent.sync.disk.disk_thread import DiskThread
 from agent.sync.disk.store import Disk, Outcome
 from agent.sync.plan import Folder, Operation, Put, Remove, Said, halves, hold, plan
@@ -69,6 +70,7 @@ class Sync:
         self._on_full = on_full
         self._thread = DiskThread()
         self._ledger = Ledger(clock, publish, problems)
+        self._deleted_folders = DeletedFolders()
         self._pace = Pace()
         self._said: Said | None = None
         self._stale: frozenset[str] = frozenset()
@@ -217,7 +219,10 @@ class Sync:
         if not operations and not makes_room and self._is_on_disk(head):
             self._same_body = digest if not (delta or gathered.refused) else None
             return self._nothing_changed()
+        await asyncio.sleep(self._deleted_folders.pause(_written(operations), self._clock.monotonic()))
         outcome = await self._apply(operations, head)
+        now = self._clock.monotonic()
+        self._deleted_folders = self._deleted_folders.after(outcome.deleted, manifest.files.keys(), now)
         touched = (*outcome.written, *outcome.deleted)
         self._ledger.noted(outcome.notes, touched, head.revision)
         self._stale = self._stale - set(touched) if delta else frozenset()
@@ -308,3 +313,7 @@ class Sync:
             return None
         finally:
             self._patience = None
+
+
+def _written(operations: tuple[Operation, ...]) -> Iterator[str]:
+    return (operation.path for operation in operations if not isinstance(operation, Remove))

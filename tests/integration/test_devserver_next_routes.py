@@ -70,7 +70,7 @@ async def test_the_first_folder_of_the_other_router_is_served(run: Run, first: s
         assert app.board.now.crashes == 0
 
 
-async def test_a_folder_that_comes_back_to_its_place_needs_no_restart(run: Run) -> None:
+async def test_a_folder_that_comes_back_to_its_place_is_served_by_a_new_start(run: Run) -> None:
     old = routes("app", "the first")
     async with run(old) as app:
         await app.shows("the first")
@@ -80,4 +80,4 @@ async def test_a_folder_that_comes_back_to_its_place_needs_no_restart(run: Run) 
         app.apply(routes("app", "the third"))
         await app.shows("the third")
 
-        assert app.board.now.restarts == 0
+        assert app.board.now.restarts == 1

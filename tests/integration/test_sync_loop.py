@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -84,6 +85,24 @@ async def test_a_change_arrives_without_a_poll_where_requests_are_held(place: Pl
             await client.until_on_disk()
 
         assert backend.answers()[1:] == [226] * 20
+
+
+async def test_a_folder_that_was_just_deleted_is_created_again_only_after_the_watchers_have_noticed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.sync.deleted_folders.SETTLE_SECONDS", 1.0)
+    backend = HonestBackend()
+    backend.put({**FIRST, "app/about/page.tsx": "1"})
+    async with serving(backend), syncing(place, backend, timing=Timing(3600, 20)) as client:
+        await client.until_on_disk()
+        before_the_delete = time.monotonic()
+        backend.put({}, ("app/about/page.tsx",))
+        await client.until_on_disk()
+        assert not (place.workspace / "app/about").exists()
+        backend.put({"app/about/page.tsx": "2"})
+        await client.until_on_disk()
+
+        assert time.monotonic() - before_the_delete >= 1.0
 
 
 async def test_nothing_is_transferred_while_nothing_changes(place: Place) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.devserver.file_rules import Meaning, Routes, consequence, moved, routes
+from agent.devserver.file_rules import Meaning, Routes, consequence, moved, routes, still_watched
 from agent.devserver.frameworks.astro import ASTRO
 from agent.devserver.frameworks.custom import OWN_SERVER
 from agent.devserver.frameworks.framework import Framework
@@ -138,3 +138,19 @@ def test_the_child_gets_what_is_on_the_list_and_nothing_else() -> None:
     }
 
     assert for_child(passed | kept, "r1") == passed | {"NEXT_TELEMETRY_DISABLED": "1", RUN_MARK: "r1"}
+
+
+@pytest.mark.parametrize(
+    ("known", "gone", "back"),
+    [
+        (Routes("app"), Routes(), Routes("app")),
+        (Routes("src/app"), Routes(), Routes("src/app")),
+        (Routes("app", "pages"), Routes("app"), Routes("app", "pages")),
+        (Routes(None, "pages"), Routes(), Routes(None, "pages")),
+    ],
+)
+def test_a_folder_that_was_deleted_and_comes_back_needs_a_restart(known: Routes, gone: Routes, back: Routes) -> None:
+    assert moved(known, gone) is None
+    asked = moved(still_watched(known, gone), back)
+    assert asked is not None
+    assert asked.meaning == "restart"
