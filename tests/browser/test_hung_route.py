@@ -13,7 +13,7 @@ from playwright.async_api import Browser, expect
 from tests.conftest import WorkspaceFactory
 from tests.peers.stack import backend, stack
 
-pytestmark = [pytest.mark.next, pytest.mark.browser, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.long, pytest.mark.next, pytest.mark.browser, pytest.mark.timeout(420)]
 
 SEEN_MS = 150_000
 HUNG_SECONDS = 50

@@ -18,7 +18,7 @@ from playwright.async_api import Browser, expect
 from tests.conftest import TEMPLATE, WorkspaceFactory
 from tests.peers.stack import backend, stack
 
-pytestmark = [pytest.mark.next, pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.next, pytest.mark.browser, pytest.mark.timeout(240)]
 
 CLSX, DATE_FNS = {"clsx": "2.1.1"}, {"date-fns": "4.1.0"}
 USES_CLSX = 'import { clsx } from "clsx";\nexport const Word = () => <b id="word">{clsx("with", "clsx")}</b>;\n'

@@ -89,6 +89,7 @@ async def test_a_public_port_that_is_taken_is_named_and_the_status_is_2(
     assert f"PORT {running.port} is taken" in running.agent.log.read_text()
 
 
+@pytest.mark.long
 async def test_a_hundred_stops_at_any_moment_leave_no_orphan(
     tmp_path: Path, api: PlainBackend, free_port: Callable[[], int]
 ) -> None:

@@ -21,7 +21,7 @@ from tests.peers.control_group import ControlGroup, control_group
 from tests.peers.dev_server import Board, applied, living
 from tests.peers.small_disk import small_disk
 
-pytestmark = [pytest.mark.next, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.next, pytest.mark.timeout(180)]
 
 PAGE = "export default function Page() {\n  return <p>hello</p>;\n}\n"
 CACHE = ".next/dev/cache/turbopack"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.peers.next_app import LAYOUT, Run, page, routes, runner
 
-pytestmark = [pytest.mark.next, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.next, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

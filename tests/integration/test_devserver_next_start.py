@@ -13,7 +13,7 @@ import pytest
 
 from tests.peers.next_app import Run, routes, runner
 
-pytestmark = [pytest.mark.next, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.next, pytest.mark.timeout(300)]
 
 PAGE = routes("app", "the page")
 TYPESCRIPT = ("typescript", "@types/react", "@types/node", "@types/react-dom")
