@@ -64,11 +64,11 @@ class Activity:
     async def get(self, request: web.Request) -> web.Response:
         """`{"success", "last_activity_at"?, "machines": [the newest report of each, with `received_at`]}`."""
         app_id = request.match_info["app_id"]
-        with self._store.look() as snapshot:
+        with self._store.snapshot() as snapshot:
             machines = [orjson.loads(state) | {"received_at": at} for state, at in snapshot.machines(app_id)]
         return web.json_response({"success": True, "machines": machines} | self._edited(app_id))
 
     def _edited(self, app_id: str) -> dict[str, str]:
-        with self._store.look() as snapshot:
+        with self._store.snapshot() as snapshot:
             at = snapshot.edited_at(app_id)
         return {"last_activity_at": at} if at else {}

@@ -1,8 +1,8 @@
-"""The HTTP application: its routes, the gate before them, errors as JSON, and reading a body within limits.
+"""The aiohttp application: routes, authorization, errors as JSON, and request bodies read within limits.
 
-Every address with an app in it passes the gate (auth.py): a route added below an app cannot forget it.
+Every path that contains an app id is authorized in a middleware, so a new route cannot omit it.
 
-What must not live here: what an address does (files.py, blobs.py, activity.py).
+What must not live here: the endpoints themselves (routes.py, blobs.py, activity.py).
 """
 
 from __future__ import annotations

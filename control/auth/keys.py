@@ -1,11 +1,11 @@
-"""Which request may touch which app: bearer keys, one app each, and where they are trusted machines' tokens (oidc.py).
+"""Authorizes requests: by a bearer key, which is valid for one app, or by a trusted machine's token.
 
-A key is stored as its sha256 and looked up by it: the time that takes tells something about a hash at most, and nobody
-can steer a hash towards a key. Without a key that opens something the answer is 401, whether the app exists or not.
-With one it is 403 for another app and 404 for one that does not exist: the holder of some key may learn that an app of
-that name exists (names stand in preview addresses and are no secret), and whoever mistypes APP_ID reads so at once.
+A key is stored and looked up as its sha256, so the time of the lookup reveals nothing about the key. Without a valid
+key the answer is 401, whether the app exists or not. With the key of another app it is 403, and 404 for an app that
+does not exist. So the holder of any key can learn that an app of a name exists. That is accepted: names are part of
+preview addresses and not secret, and a mistyped APP_ID is reported as such.
 
-What must not live here: making keys' apps (store.py), what a machine's token has to say (oidc.py).
+What must not live here: creating apps (store.py), checking a machine's token (machine_tokens.py).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def authorize(store: Store, app_id: str, authorization: str | None, machin
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("a key is needed: send Authorization: Bearer <key>", _CHALLENGE)
     key = Secret(token.strip().encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         opens = snapshot.app_of_key(digest(key))
         if opens == app_id:
             return

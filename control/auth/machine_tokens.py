@@ -1,9 +1,9 @@
-"""Which machine's token opens which app (contract, section 6): tokens that the machine's own platform signs.
+"""Authorizes a machine by the OIDC token that its platform signed (contract, section 6).
 
-Checked are the signature, by a key of the issuer, and the claims iss, aud, exp, nbf, iat, app_name and machine_id. A
-refusal names the claim, in words and in the challenge's error_description; it never holds the token.
+Checks the signature against the issuer's keys, and the claims iss, aud, exp, nbf, iat, app_name and machine_id. A
+refusal names the claim that failed, in its message and in error_description; it never contains the token.
 
-What must not live here: where the keys come from (issuer.py).
+What must not live here: fetching the keys (issuer_keys.py).
 """
 
 from __future__ import annotations

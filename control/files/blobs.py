@@ -50,7 +50,7 @@ class Blobs:
         app_id, sha256 = request.match_info["app_id"], request.match_info["sha256"].lower()
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             raise NotFound("a blob's address ends in a sha256, 64 hex digits")
-        with self._store.look() as snapshot:
+        with self._store.snapshot() as snapshot:
             found = snapshot.blob(app_id, sha256)
         if found is None:
             raise NotFound(f"no file of the current set has the hash {sha256}")
@@ -78,12 +78,12 @@ class Blobs:
         """The hash is looked up again in the moment that is read: what was found before may be gone."""
 
         def read_aside() -> bytes | None:
-            with self._store.view() as snapshot:
+            with self._store.long_snapshot() as snapshot:
                 found = snapshot.blob(app_id, sha256)
                 return found and snapshot.bytes_of(found[0], first, length)
 
         if length <= INLINE_READ:
-            with self._store.look() as snapshot:
+            with self._store.snapshot() as snapshot:
                 found = snapshot.blob(app_id, sha256)
                 data = found and snapshot.bytes_of(found[0], first, length)
         else:

@@ -76,7 +76,7 @@ class Files:
         ask = read({name: ", ".join(request.headers.getall(name, ())) for name in HEADERS}, near=near)
         until = self._store.clock.monotonic() + ask.wait
         while True:
-            with self._store.look() as snapshot:
+            with self._store.snapshot() as snapshot:
                 head = _head(snapshot, app_id)
                 answer = decide(ask, head)
                 if not isinstance(answer, Unchanged) and request.method != "HEAD":
@@ -173,7 +173,7 @@ class _Making:
         object is made whole first, because it may turn out to be larger than the contract allows.
         """
         with self._turn:
-            snapshot = self._open.enter_context(self._store.view())
+            snapshot = self._open.enter_context(self._store.long_snapshot())
             head = _head(snapshot, self._app_id)
             answer = decide(self._ask, head)
             if isinstance(answer, Unchanged):  # a tag from the future has come true since the first look

@@ -1,9 +1,9 @@
-"""Questions to the store, all answered from one moment: a change that is committed meanwhile is not seen.
+"""Queries, all answered from one read transaction: changes that are committed meanwhile are not visible.
 
-Whoever asks decides where: short questions on the loop's own thread, long answers in another one with a connection
-of their own (store.py, `look` and `view`).
+The caller chooses the connection: `Store.snapshot` for short queries on the event loop's thread, `Store.long_snapshot` for long
+ones on another thread.
 
-What must not live here: changes, and what an answer looks like.
+What must not live here: writes, and the form of an answer.
 """
 
 from __future__ import annotations

@@ -88,13 +88,13 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(self._turn, work)
 
     @contextmanager
-    def look(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[Snapshot]:
         """One consistent view for a short question on the loop's thread. Never await inside."""
         with Snapshot.of(self._reader) as snapshot:
             yield snapshot
 
     @contextmanager
-    def view(self) -> Iterator[Snapshot]:
+    def long_snapshot(self) -> Iterator[Snapshot]:
         """One consistent view with a connection of its own, for as long as a long answer takes, in any thread."""
         with closing(_connect(self._path)) as connection, Snapshot.of(connection) as snapshot:
             yield snapshot

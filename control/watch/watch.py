@@ -138,7 +138,7 @@ class Watch:
     def _store_changes(self, paths: frozenset[str] | None) -> Written | None:
         """One look at the disk, one revision. Runs in the store's thread."""
         starts = [""] if paths is None else sorted(paths)
-        with self._store.view() as snapshot:
+        with self._store.long_snapshot() as snapshot:
             stored = {path: sha for start in starts for path, sha in snapshot.hashes(self._app_id, start).items()}
         there: set[str] = set()
         kept: set[str] = set()

@@ -28,12 +28,12 @@ def put(store: Store, *deleted: str, **files: str) -> Written:
 
 
 def delta(store: Store, base: int) -> tuple[dict[str, str | None], set[str]]:
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         return {row.path: row.text for row in snapshot.rows(A, base)}, set(snapshot.deleted(A, base))
 
 
 def head(store: Store) -> Head:
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         found = snapshot.head(A)
         assert found is not None
         return found
@@ -95,7 +95,7 @@ def test_a_file_and_a_folder_swap_in_one_call(store: Store) -> None:
 def test_the_neighbours_of_a_folders_name_are_not_in_it(store: Store) -> None:
     put(store, **{"a-b": "", "a.b": "", "a0": "", "ab": ""})
     put(store, a="1")
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert set(snapshot.hashes(A, "a")) == {"a"}
 
 
@@ -147,7 +147,7 @@ def test_old_tombstones_go_and_with_them_the_bases_that_would_need_them(
 
 def test_a_view_keeps_its_moment_while_the_set_changes(store: Store) -> None:
     put(store, a="1", b="1")
-    with store.view() as snapshot:
+    with store.long_snapshot() as snapshot:
         moment = snapshot.head(A)
         put(store, "a", b="2")
         assert {row.path: row.text for row in snapshot.rows(A, WHOLE)} == {"a": "1", "b": "1"}
@@ -157,7 +157,7 @@ def test_a_view_keeps_its_moment_while_the_set_changes(store: Store) -> None:
 
 def test_the_delta_of_one_file_does_not_read_the_table(store: Store) -> None:
     asked: list[str] = []
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         store._reader.set_trace_callback(asked.append)
         snapshot.is_small(A, 4, files=9, size=9)
         assert [*snapshot.rows(A, 4), *snapshot.deleted(A, 4)] == []
@@ -171,13 +171,13 @@ def test_the_delta_of_one_file_does_not_read_the_table(store: Store) -> None:
 
 def test_only_text_counts_for_whether_an_answer_is_small(store: Store) -> None:
     store.write(A, [upsert("a.png", b"\xff" * 1_000), upsert("a.txt", b"12345")], [])
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert snapshot.is_small(A, WHOLE, files=2, size=5)
         assert not snapshot.is_small(A, WHOLE, files=1, size=5)
         assert not snapshot.is_small(A, WHOLE, files=2, size=4)
         assert snapshot.is_small(A, 1, files=0, size=0)
     store.write(A, [], ["a.png"])
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert not snapshot.is_small(A, 1, files=0, size=0)
 
 
@@ -198,7 +198,7 @@ def test_an_app_is_made_once_and_a_key_opens_one(store: Store) -> None:
     store.add_key(A, "hash")
     with pytest.raises(Conflict):
         store.add_key("other", "hash")
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert snapshot.app_of_key("hash") == A
         assert snapshot.app_of_key("none") is None
 
@@ -212,7 +212,7 @@ def test_only_the_newest_machines_reports_are_kept(store: Store, monkeypatch: py
     monkeypatch.setattr(module, "MACHINES", 2)
     for machine in ("m1", "m2", "m3", "m2"):
         store.report(A, machine, machine.encode())
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert {state for state, _ in snapshot.machines(A)} == {b"m2", b"m3"}
 
 
