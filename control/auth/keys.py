@@ -23,17 +23,17 @@ from control.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose machines' tokens open which apps. `audience`: this backend's address as the agents' API_URL has it.
-    `machines`: those of each app id, as (Fly app, machine id).
-    """
+    """Which machines' tokens are accepted, and for which apps."""
 
     issuer: str
     audience: str
+    """This backend's address, equal to the agents' API_URL."""
     machines: Mapping[str, frozenset[tuple[str, str]]]
+    """App id → its machines, each as (Fly app, machine id)."""
 
 
 MachineCheck = Callable[[str, Secret], Awaitable[None]]
-"""Raises unless the token is of a machine that previews the app."""
+"""Raises unless the token belongs to a machine that previews the app."""
 
 _DOTS_OF_A_JWT = 2
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="preview control plane"'}
@@ -48,24 +48,24 @@ def digest(key: Secret) -> str:
 
 
 async def authorize(store: Store, app_id: str, authorization: str | None, machine: MachineCheck | None = None) -> None:
-    """Raise unless the Authorization header holds a key, or the token of a machine, that opens the app."""
+    """Raise unless the Authorization header carries a key of the app, or the token of one of its machines."""
     scheme, _, token = (authorization or "").strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorized("a key is needed: send Authorization: Bearer <key>", _CHALLENGE)
+        raise Unauthorized("a key is required: send Authorization: Bearer <key>", _CHALLENGE)
     key = Secret(token.strip().encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     with store.snapshot() as snapshot:
-        opens = snapshot.app_of_key(digest(key))
-        if opens == app_id:
+        key_app = snapshot.app_of_key(digest(key))
+        if key_app == app_id:
             return
         exists = snapshot.head(app_id) is not None
-    if opens is None and machine is not None and key.reveal().count(".") == _DOTS_OF_A_JWT:
+    if key_app is None and machine is not None and key.reveal().count(".") == _DOTS_OF_A_JWT:
         await machine(app_id, key)
-    elif opens is None:
+    elif key_app is None:
         raise Unauthorized(
-            "this key opens nothing",
+            "this key is not known",
             _CHALLENGE | {"WWW-Authenticate": _CHALLENGE["WWW-Authenticate"] + ', error="invalid_token"'},
         )
     elif exists:
-        raise Forbidden(f"this key opens another app than {shown(app_id)!r}")
+        raise Forbidden(f"this key is for another app than {shown(app_id)!r}")
     if not exists:
         raise NotFound(f"there is no app {shown(app_id)!r}")

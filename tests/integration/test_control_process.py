@@ -125,7 +125,7 @@ async def test_serving_a_new_app_shows_a_key_only_when_it_made_one_up(tmp_path: 
         (["serve", "--app", "a/b"], "'a/b' is not 1 to 128"),
         (["serve", "--watch", "."], "--watch needs --app"),
         (["serve", "--app", "a", "--watch", "/nowhere"], "there is no such folder"),
-        (["serve", "--app", "a", "--watch", "{tmp}", "--db", "{tmp}/control.db"], "it would feed itself"),
+        (["serve", "--app", "a", "--watch", "{tmp}", "--db", "{tmp}/control.db"], "every write would cause another"),
         (["serve", "--oidc-issuer", "https://oidc.fly.io/acme"], "--oidc-audience is missing"),
         (["serve", "--oidc-machine", "demo=preview/e28"], "--oidc-issuer is missing"),
         (["serve", "--oidc-machine", "demo=preview"], "'demo=preview' is not APP_ID=FLY_APP/MACHINE_ID"),

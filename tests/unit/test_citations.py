@@ -128,7 +128,7 @@ def test_every_module_that_a_comment_names_exists(folder: str) -> None:
         f"{relative(path)}: {name}"
         for path in sources(folder)
         for name in (*FILE.findall(prose(path)), *DOTTED.findall(prose(path)))
-        if name not in repository() and not exists(name)
+        if name not in repository() and not exists(name) and f'"{name}"' not in path.read_text("utf-8")  # a log event
     ]
     assert not stale
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from control.errors import Conflict, NotFound, Refused, TooLarge
+from control.errors import Conflict, NotFound, RequestError, TooLarge
 from control.files.entries import Upsert, upsert
 from control.storage import store as module
-from control.storage.head import Head
+from control.storage.head import SetHead
 from control.storage.schema import MIGRATIONS
 from control.storage.snapshot import WHOLE
-from control.storage.store import Store, Written
+from control.storage.store import Store, WriteResult
 
 A = "demo"
 
@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with_app.close()
 
 
-def put(store: Store, *deleted: str, **files: str) -> Written:
+def put(store: Store, *deleted: str, **files: str) -> WriteResult:
     return store.write(A, [upsert(path.replace("__", "/"), text.encode()) for path, text in files.items()], deleted)
 
 
@@ -32,7 +32,7 @@ def delta(store: Store, base: int) -> tuple[dict[str, str | None], set[str]]:
         return {row.path: row.text for row in snapshot.rows(A, base)}, set(snapshot.deleted(A, base))
 
 
-def head(store: Store) -> Head:
+def head(store: Store) -> SetHead:
     with store.snapshot() as snapshot:
         found = snapshot.head(A)
         assert found is not None
@@ -80,7 +80,7 @@ def test_a_path_that_is_a_folder_of_a_stored_one_or_below_a_stored_file_is_refus
 ) -> None:
     put(store, a="1", x__y="1")
     before = head(store), delta(store, WHOLE)
-    with pytest.raises(Conflict, match=r"'a/b' cannot be: 'a' is a file|'x' cannot be a file: .* of 'x/y'"):
+    with pytest.raises(Conflict, match=r"'a/b' cannot be stored: 'a' is a file|'x' cannot be a file: .* of 'x/y'"):
         put(store, fine="1", **{bad: "2"})
     assert (head(store), delta(store, WHOLE)) == before
 
@@ -111,7 +111,7 @@ def test_an_iterable_that_fails_half_way_leaves_nothing(store: Store) -> None:
 
 
 def test_a_check_that_refuses_leaves_all_as_it_was(store: Store) -> None:
-    def check(current: Head) -> None:
+    def check(current: SetHead) -> None:
         raise Conflict(current.tag)
 
     with pytest.raises(Conflict):
@@ -232,7 +232,7 @@ def test_the_set_survives_and_a_newer_form_is_refused(tmp_path: Path) -> None:
     assert delta(second, WHOLE)[0] == {"a": "1"}
     second._writer.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     second.close()
-    with pytest.raises(sqlite3.DatabaseError, match="forms up to"):
+    with pytest.raises(sqlite3.DatabaseError, match="versions up to"):
         Store(path)
 
 
@@ -243,4 +243,4 @@ def test_closing_twice_is_fine(tmp_path: Path) -> None:
 
 
 def test_every_refusal_has_its_status() -> None:
-    assert all(400 <= kind.status < 600 for kind in Refused.__subclasses__())
+    assert all(400 <= kind.status < 600 for kind in RequestError.__subclasses__())
