@@ -88,7 +88,7 @@ async def test_a_key_is_made_up_for_a_new_app_and_shown_once(tmp_path: Path) -> 
     assert key.startswith("pk_")
     assert key.encode() not in await asyncio.to_thread(all_bytes, tmp_path)
     status, out, err = await command("app", "demo", "--db", db, API_KEY="mine")
-    assert (status, out, err) == (0, "", "demo: a further key added\n")
+    assert (status, out, err) == (0, "", "demo: key added\n")
     (tmp_path / "key").write_text(" from-file\n")
     assert (await command("app", "demo", "--db", db, "--key-file", tmp_path / "key"))[0] == 0
     async with process(tmp_path) as running, aiohttp.ClientSession() as session:
