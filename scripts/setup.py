@@ -224,7 +224,7 @@ def _wait(what: str, child: subprocess.Popen[bytes], begun: float) -> int:
     live = sys.stderr.isatty()
     if not live:
         print(f"{what} …", file=sys.stderr, flush=True)
-    said = begun
+    printed_at = begun
     while True:
         try:
             status = child.wait(0.2)
@@ -232,8 +232,8 @@ def _wait(what: str, child: subprocess.Popen[bytes], begun: float) -> int:
             now = time.monotonic()
             if live:
                 print(f"\r\033[K{what} … {now - begun:.0f} s", end="", file=sys.stderr, flush=True)
-            elif now - said >= 15:
-                said = now
+            elif now - printed_at >= 15:
+                printed_at = now
                 print(f"  still {what}: {now - begun:.0f} s", file=sys.stderr, flush=True)
             continue
         took = f"{what}: {'failed after ' if status else ''}{time.monotonic() - begun:.0f} s"

@@ -54,13 +54,13 @@ async def out_of_memory(world: World) -> str:
         await machine.until(lambda status: status["dev_server"]["crashes"] > 0, "the crash is counted")
         await machine.until(lambda status: status["dev_server"]["state"] == "ready", "the dev server is ready again")
         await machine.until_page("the first page")
-        said = await machine.status()
+        status = await machine.status()
         if not await machine.running():
             raise Wrong("the agent ended")
-        told = [repair for repair in said["dev_server"]["repairs"] if "the kernel killed it" in repair["why"]]
-        if not told:
-            raise Wrong(f"no repair names the kernel as the cause: {said['dev_server']['repairs']}")
-        return f"{told[0]['why']}; {told[0]['outcome']}"
+        kills = [repair for repair in status["dev_server"]["repairs"] if "the kernel killed it" in repair["why"]]
+        if not kills:
+            raise Wrong(f"no repair names the kernel as the cause: {status['dev_server']['repairs']}")
+        return f"{kills[0]['why']}; {kills[0]['outcome']}"
 
 
 async def full_disk(world: World) -> str:
@@ -73,13 +73,13 @@ async def full_disk(world: World) -> str:
         fill = "dd if=/dev/zero of=/srv/preview/workspace/full bs=1M 2>/dev/null; df /srv/preview | tail -1"
         await machine.exec("sh", "-c", fill)
         await world.backend.put({"app/large.ts": "// " + "x" * (4 << 20)})
-        said: list[str] = []
+        reports: list[str] = []
 
         def named(status: dict[str, Any]) -> bool:
             # The agent removes caches, and its next try may succeed. Then only the repairs show the full disk.
-            said.extend(str(problem["message"]) for problem in status["problems"] if _is_full(problem))
-            said.extend(entry["why"] for entry in status["dev_server"]["repairs"] if "disk is full" in entry["why"])
-            return bool(said)
+            reports.extend(str(problem["message"]) for problem in status["problems"] if _is_full(problem))
+            reports.extend(entry["why"] for entry in status["dev_server"]["repairs"] if "disk is full" in entry["why"])
+            return bool(reports)
 
         await machine.until(named, "the full disk is named")
         if not await machine.running():
@@ -88,7 +88,7 @@ async def full_disk(world: World) -> str:
         await machine.until(lambda status: (status["sync"]["revision"] or 0) >= 2, "the file is written at last")
         await world.backend.put({"app/page.tsx": page("there is room again")})
         await machine.until_page("there is room again")
-        return said[0]
+        return reports[0]
 
 
 def _is_full(problem: dict[str, Any]) -> bool:
