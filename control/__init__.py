@@ -1,5 +1,5 @@
-"""The backend's side: the reference implementation of the wire contract, and what developers run locally.
+"""The control plane: the reference backend of the wire contract (docs/protocol.md), which developers also run locally.
 
-The agent never imports it and the image never ships it. From agent/ it takes the contract's path rules
-(agent.sync.paths) and three leaves: agent.log, agent.clock and agent.config.Secret.
+The agent never imports it, and the image does not contain it. It imports only leaves of `agent`, such as the path
+rules in `agent/paths.py`. Start reading at `serve.py`.
 """

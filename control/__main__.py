@@ -16,24 +16,24 @@ from socket import socket
 from agent import log
 from agent.config import Secret
 from control.auth.keys import Trust, digest, new_key
-from control.errors import Refused
+from control.errors import RequestError
 from control.serve import Options, listen, serve, stop_on_signals
 from control.storage.store import Store
-from control.watch.folder import is_left_out
+from control.watch.folder import is_never_app_file
 
 DATABASE = Path(".preview/control.db")
 
 
-class Unusable(Exception):
-    """What was given on the command line cannot be used; the message is all that is shown."""
+class UsageError(Exception):
+    """The command line cannot be used. Only the message is shown, without a traceback."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 after a clean stop, 2 where the command line or what it names cannot be used."""
+    """Return the exit status: 0 after a clean stop, 2 if the command line, or a file that it names, cannot be used."""
     given = _parser().parse_args(arguments)
     try:
         run: int = given.run(given)
-    except (Unusable, Refused, sqlite3.Error) as error:
+    except (UsageError, RequestError, sqlite3.Error) as error:
         _say(f"control: {error}")
         return 2
     return run
@@ -51,7 +51,7 @@ def _serve(given: argparse.Namespace) -> int:
         try:
             listener = listen(given.host, given.port)
         except OSError as error:
-            raise Unusable(f"cannot serve on {given.host} port {given.port}: {error.strerror}") from None
+            raise UsageError(f"cannot serve on {given.host} port {given.port}: {error.strerror}") from None
         watch = (given.app, given.watch) if given.watch else None
         options = Options(watch, gzip_near=given.gzip_near, trust=trust)
         asyncio.run(_until_signal(store, listener, options))
@@ -64,29 +64,29 @@ async def _until_signal(store: Store, listener: socket, options: Options) -> Non
 
 def _app(given: argparse.Namespace) -> int:
     key = _key(given)
-    made_up = key is None
+    generated = key is None
     key = key or new_key()
     with closing(_open(given.db)) as store:
         made = store.add_app(given.id)
         store.add_key(given.id, digest(key))
-    _say(f"{given.id}: {'created' if made else 'a further key added'}")
-    if made_up:
+    _say(f"{given.id}: {'created' if made else 'key added'}")
+    if generated:
         sys.stdout.write(key.reveal() + "\n")
     return 0
 
 
 def _prepare(store: Store, app_id: str, key: Secret | None) -> None:
-    """Have the app there, opened by `key`. A key is made up, and shown this once, for a new app without one."""
+    """Create the app if it is missing and add `key`. A new app without a key gets a generated one, printed once."""
     made = store.add_app(app_id)
     if key is None and made:
         key = new_key()
-        _say(f"app {app_id} is new; its key, shown this once: {key.reveal()}")
+        _say(f"app {app_id} was created; its key, which is shown only once: {key.reveal()}")
     if key is not None:
         store.add_key(app_id, digest(key))
 
 
 def _say(line: str) -> None:
-    """To the person at the terminal; standard output is for what programs read."""
+    """Write to standard error, because programs read standard output."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
@@ -97,13 +97,15 @@ def _key(given: argparse.Namespace) -> Secret | None:
         try:
             text = given.key_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise Unusable(f"--key-file {given.key_file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+            raise UsageError(
+                f"--key-file {given.key_file}: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+            ) from None
     elif text is None:
         text = os.environ.get("API_KEY", "").strip() or None
     if text is None:
         return None
     if not re.fullmatch(r"[\x21-\x7e]{1,512}", text):
-        raise Unusable("the key is not printable ASCII without spaces, of 1 to 512 characters")
+        raise UsageError("the key is not printable ASCII without spaces, of 1 to 512 characters")
     return Secret(text)
 
 
@@ -111,29 +113,33 @@ def _open(path: Path) -> Store:
     try:
         return Store(path)
     except OSError as error:
-        raise Unusable(f"--db {path}: {error.strerror}") from None
+        raise UsageError(f"--db {path}: {error.strerror}") from None
     except sqlite3.Error as error:
-        raise Unusable(f"--db {path}: {error}") from None
+        raise UsageError(f"--db {path}: {error}") from None
 
 
 def _check_folder(given: argparse.Namespace) -> None:
     folder, db = given.watch.resolve(), given.db.resolve()
     if not given.app:
-        raise Unusable("--watch needs --app: the app that the folder is")
+        raise UsageError("--watch needs --app: the app whose files the folder holds")
     if not folder.is_dir():
-        raise Unusable(f"--watch {given.watch}: there is no such folder")
-    if db.is_relative_to(folder) and not is_left_out(str(db.relative_to(folder))):
-        raise Unusable(f"--db {given.db} lies in the folder that is watched: it would feed itself; put it elsewhere")
+        raise UsageError(f"--watch {given.watch}: there is no such folder")
+    if db.is_relative_to(folder) and not is_never_app_file(str(db.relative_to(folder))):
+        raise UsageError(
+            f"--db {given.db} is inside the watched folder, so every write would cause another: choose another path"
+        )
 
 
 def _trust(given: argparse.Namespace) -> Trust | None:
-    said = {"--oidc-issuer": given.oidc_issuer, "--oidc-audience": given.oidc_audience}
-    said["--oidc-machine"] = given.oidc_machine
-    missing = [name for name, value in said.items() if not value]
-    if len(missing) == len(said):
+    options = {"--oidc-issuer": given.oidc_issuer, "--oidc-audience": given.oidc_audience}
+    options["--oidc-machine"] = given.oidc_machine
+    missing = [name for name, value in options.items() if not value]
+    if len(missing) == len(options):
         return None
     if missing:
-        raise Unusable(f"{missing[0]} is missing: --oidc-issuer, --oidc-audience and --oidc-machine need each other")
+        raise UsageError(
+            f"{missing[0]} is missing: --oidc-issuer, --oidc-audience and --oidc-machine must be given together"
+        )
     machines: dict[str, frozenset[tuple[str, str]]] = {}
     for app_id, machine in given.oidc_machine:
         machines[app_id] = machines.get(app_id, frozenset()) | {machine}
@@ -168,59 +174,64 @@ def _port(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m control",
-        description="The control plane: serves apps' files to preview agents, and keeps what they report.",
+        description="The control plane: serves the files of apps to preview agents, and stores their reports.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     keys = argparse.ArgumentParser(add_help=False)
     keys.add_argument("--db", type=Path, default=DATABASE, metavar="PATH", help="the database (default: %(default)s)")
     key = keys.add_mutually_exclusive_group()
-    key.add_argument("--key", metavar="KEY", help="the app's key; seen by all who list processes, so rather use:")
-    key.add_argument("--key-file", type=Path, metavar="FILE", help="a file that holds the key")
+    key.add_argument("--key", metavar="KEY", help="the app's key; visible in process lists, so prefer:")
+    key.add_argument("--key-file", type=Path, metavar="FILE", help="a file that contains the key")
 
     command = commands.add_parser(
         "serve",
         parents=[keys],
         help="serve until SIGTERM or Ctrl-C",
-        description="Serve the files API until SIGTERM or Ctrl-C; a second signal ends it on the spot.",
-        epilog="The key may also stand in the environment, as API_KEY. A new app without one gets a key made up, "
-        "which is printed once.",
+        description="Serve the files API until SIGTERM or Ctrl-C; a second signal exits at once.",
+        epilog="The key can also be given in the environment, as API_KEY. A new app without a key gets a generated "
+        "one, which is printed once.",
     )
     command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
-    command.add_argument("--port", type=_port, default=8080, help="0 is any free one (default: %(default)s)")
-    command.add_argument("--app", type=_app_id, metavar="ID", help="have this app there, made if it is missing")
+    command.add_argument("--port", type=_port, default=8080, help="the port; 0 picks a free one (default: %(default)s)")
+    command.add_argument("--app", type=_app_id, metavar="ID", help="serve this app, and create it if it is missing")
     command.add_argument(
-        "--watch", type=Path, metavar="DIR", help="the app's files are this folder's: every save becomes a revision"
+        "--watch", type=Path, metavar="DIR", help="serve this folder as the app's files: every save becomes a revision"
     )
     command.add_argument(
-        "--gzip-near", action="store_true", help="compress for clients on this machine too, where it costs time"
+        "--gzip-near",
+        action="store_true",
+        help="compress for clients on this machine too, where compressing takes longer than sending",
     )
     tokens = command.add_argument_group(
-        "machines without a key", "Agents on Fly send the token that their machine's own socket gives them."
+        "machines without a key", "Agents on Fly send an OIDC token that they get from their machine's socket."
     )
     tokens.add_argument(
-        "--oidc-issuer", type=_address, metavar="URL", help="who signs them: https://oidc.fly.io/<organization>"
+        "--oidc-issuer",
+        type=_address,
+        metavar="URL",
+        help="the issuer that signs them: https://oidc.fly.io/<organization>",
     )
     tokens.add_argument(
-        "--oidc-audience", type=_address, metavar="URL", help="this backend's address, as the agents' API_URL has it"
+        "--oidc-audience", type=_address, metavar="URL", help="this backend's address, equal to the agents' API_URL"
     )
     tokens.add_argument(
         "--oidc-machine",
         type=_machine,
         action="append",
         metavar="APP_ID=FLY_APP/MACHINE_ID",
-        help="the machine that previews an app; may be said again for more",
+        help="a machine that previews an app; can be repeated",
     )
     command.set_defaults(run=_serve)
 
     command = commands.add_parser(
         "app",
         parents=[keys],
-        help="create an app, or give it a further key",
-        description="Create an app, or give one a further key. A key that is not given (--key, --key-file or API_KEY "
-        "in the environment) is made up and printed, once: only its hash is stored.",
+        help="create an app, or add a key to one",
+        description="Create an app, or add a key to one. Without --key, --key-file and API_KEY in the environment, "
+        "a key is generated and printed once: only its hash is stored.",
     )
-    command.add_argument("id", type=_app_id, metavar="ID", help="the app")
+    command.add_argument("id", type=_app_id, metavar="ID", help="the app's id")
     command.set_defaults(run=_app)
     return parser
 

@@ -1,6 +1,6 @@
-"""What the machines report (contract, section 4), kept for the editor: each machine's newest state.
+"""Stores the newest activity report of each machine (contract, section 4), for the editor.
 
-The form is checked as far as others rely on it; keys that this version does not know are kept as they came.
+Only the fields that readers rely on are checked; unknown keys are stored as they are.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ STATES = ("starting", "running", "degraded", "sleeping", "stopping")
 
 
 def check(report: Any) -> str:
-    """The machine that a report is from, or BadRequest naming the field that is wrong. Pure."""
+    """Return the name of the machine that sent `report`, or raise BadRequest with the field that is wrong. Pure."""
     if not isinstance(report, dict):
         raise BadRequest("the report is not a JSON object")
     if report.get("state") not in STATES:
         raise BadRequest(f"state is not one of {', '.join(STATES)}")
     machine = report.get("machine")
     if not isinstance(machine, str) or not 1 <= len(machine) <= 128 or not machine.isprintable():
-        raise BadRequest("machine is not the machine's name, 1 to 128 printable characters")
+        raise BadRequest("machine is not a name of 1 to 128 printable characters")
     revision = report.get("revision")
     if revision is not None and (not isinstance(revision, int) or isinstance(revision, bool) or revision < 0):
-        raise BadRequest("revision is neither a number of a revision nor null")
+        raise BadRequest("revision is neither a whole number nor null")
     for name in ("etag", "last_activity_at", "last_activity", "sleep_at"):
         if not isinstance(report.get(name), str | None):
             raise BadRequest(f"{name} is neither text nor null")
@@ -50,7 +50,7 @@ class Activity:
         return [web.post(APP + "/activity", self.post), web.get(APP + "/activity", self.get)]
 
     async def post(self, request: web.Request) -> web.Response:
-        """Keep the report; the answer says when the editor was last active, which postpones the machine's sleep."""
+        """Store the report. The answer carries the editor's last activity, which postpones the machine's sleep."""
         app_id = request.match_info["app_id"]
         body = await read_body(request, MAX_BYTES)
         try:
@@ -58,17 +58,17 @@ class Activity:
         except orjson.JSONDecodeError as error:
             raise BadRequest(f"the report is not JSON: {error}") from None
         machine = check(report)
-        await self._store.in_turn(lambda: self._store.report(app_id, machine, body))
+        await self._store.run_in_writer(lambda: self._store.report(app_id, machine, body))
         return web.json_response({"success": True} | self._edited(app_id))
 
     async def get(self, request: web.Request) -> web.Response:
-        """`{"success", "last_activity_at"?, "machines": [the newest report of each, with `received_at`]}`."""
+        """Return `{"success", "last_activity_at"?, "machines": [the newest report of each, with `received_at`]}`."""
         app_id = request.match_info["app_id"]
-        with self._store.look() as snapshot:
+        with self._store.snapshot() as snapshot:
             machines = [orjson.loads(state) | {"received_at": at} for state, at in snapshot.machines(app_id)]
         return web.json_response({"success": True, "machines": machines} | self._edited(app_id))
 
     def _edited(self, app_id: str) -> dict[str, str]:
-        with self._store.look() as snapshot:
+        with self._store.snapshot() as snapshot:
             at = snapshot.edited_at(app_id)
         return {"last_activity_at": at} if at else {}

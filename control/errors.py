@@ -1,7 +1,7 @@
-"""What a request is refused with: one family, each kind with its HTTP status.
+"""The errors that become HTTP responses, each class with its status.
 
-The message is the answer's `error`: it names the thing that was wrong and what would be right, and never holds a
-secret. web.py turns these into answers; nothing else in control/ writes an error's body.
+The message becomes the response's `error`. It names what is wrong and what would be right, and never contains a
+secret. web.py is the only module that writes the bodies of errors.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 
-class Refused(Exception):
-    """Base of all; never raised itself. `headers` go out with the answer."""
+class RequestError(Exception):
+    """Base class, never raised itself. `headers` are added to the response."""
 
     status: ClassVar[int] = 400
 
@@ -20,57 +20,57 @@ class Refused(Exception):
         self.headers = dict(headers or {})
 
 
-class BadRequest(Refused):
-    """The body or the address is not of the contract's form."""
+class BadRequest(RequestError):
+    """The body or the path does not have the form that the contract defines."""
 
 
-class Unauthorized(Refused):
-    """No key, or one that opens nothing."""
+class Unauthorized(RequestError):
+    """No key, or an unknown one."""
 
     status = 401
 
 
-class Forbidden(Refused):
-    """A key that opens another app."""
+class Forbidden(RequestError):
+    """A key that is valid for another app only."""
 
     status = 403
 
 
-class NotFound(Refused):
+class NotFound(RequestError):
     status = 404
 
 
-class NotAcceptable(Refused):
-    """The set has no form that the client takes."""
+class NotAcceptable(RequestError):
+    """The client accepts none of the formats in which the set can be sent."""
 
     status = 406
 
 
-class Conflict(Refused):
-    """The change disagrees with what is stored."""
+class Conflict(RequestError):
+    """The change contradicts what is stored."""
 
     status = 409
 
 
-class Stale(Refused):
-    """A precondition (If-Match) names a set that is not the current one."""
+class Stale(RequestError):
+    """If-Match does not name the current set."""
 
     status = 412
 
 
-class TooLarge(Refused):
-    """One of the contract's limits (section 5)."""
+class TooLarge(RequestError):
+    """A limit is exceeded (contract, section 5)."""
 
     status = 413
 
 
-class BadRange(Refused):
-    """No byte of the requested range exists."""
+class BadRange(RequestError):
+    """The requested range contains no byte."""
 
     status = 416
 
 
-class Unavailable(Refused):
-    """It cannot be said now, because somebody else does not answer. `Retry-After` says when to ask again."""
+class ServiceUnavailable(RequestError):
+    """A server that this answer depends on does not respond. `Retry-After` says when to ask again."""
 
     status = 503

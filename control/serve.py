@@ -1,8 +1,8 @@
-"""The running control plane: store, feed, HTTP and the watched folder, started in order and stopped in order.
+"""Runs the control plane: starts and stops the store, the feed, HTTP and the watched folder, in order.
 
-Invariants: the line with the address is logged when connections are accepted, and with a watched folder only after its
-first sweep. A stop answers every held request at once, breaks off what is still being sent (a stream without its last
-line counts as cut off) and loses no acknowledged change. A second signal ends the process on the spot.
+Invariants: `control.serving` is logged once connections are accepted and a watched folder has been read completely. On
+a stop, every held request is answered at once, streams are cut off (a stream without its last line counts as
+incomplete), and no acknowledged change is lost. A second signal ends the process immediately.
 """
 
 from __future__ import annotations
@@ -31,32 +31,33 @@ from control.web import application
 
 log = structlog.get_logger()
 
-FAREWELL_SECONDS = 0.5
-"""How long answers that are being sent may take to end when the server stops."""
+SHUTDOWN_SECONDS = 0.5
+"""How long responses that are being sent may take when the server stops."""
 
 BACKLOG = 1024
 
 KEEPALIVE_SECONDS = 90.0
-"""Longer than any request is held, so that the client is the one who closes an idle connection."""
+"""Longer than any request is held, so that the client is the side that closes an idle connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`watch`: (app, folder). `gzip_near`: compress for clients on this machine too. `trust`: tokens beside keys."""
-
     watch: tuple[str, Path] | None = None
+    """App id, and the folder that holds its files."""
     gzip_near: bool = False
+    """Compress for clients on this machine too."""
     trust: Trust | None = None
+    """Which machines' tokens are accepted besides keys."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket, or OSError. A request that comes before `serve` accepts it waits in the kernel's queue."""
+    """Return a listening socket, or raise OSError. The kernel queues connections until `serve` accepts them."""
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
 async def serve(store: Store, listener: socket.socket, stop: asyncio.Event, options: Options | None = None) -> None:
-    """Serve until `stop` is set, and close the listener. The store stays open: it is the caller's."""
+    """Serve until `stop` is set, and close the listener. The caller closes the store."""
     options = options or Options()
     loop = asyncio.get_running_loop()
     feed = Feed()
@@ -72,9 +73,9 @@ async def serve(store: Store, listener: socket.socket, stop: asyncio.Event, opti
     runner = web.AppRunner(
         app,
         access_log=None,
-        handler_cancellation=True,  # a held request whose client went away costs nothing from then on
+        handler_cancellation=True,  # ends held requests whose client has disconnected
         keepalive_timeout=KEEPALIVE_SECONDS,
-        shutdown_timeout=FAREWELL_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(session)
@@ -83,7 +84,7 @@ async def serve(store: Store, listener: socket.socket, stop: asyncio.Event, opti
             watch = Watch(store, *options.watch)
             watching = group.create_task(watch.run(), name="watch")
             stack.callback(watching.cancel)
-            await watch.standing()
+            await watch.ready()
         stack.push_async_callback(runner.cleanup)
         stack.callback(feed.close)
         await runner.setup()
@@ -94,7 +95,7 @@ async def serve(store: Store, listener: socket.socket, stop: asyncio.Event, opti
 
 
 def _machines(trust: Trust, session: aiohttp.ClientSession) -> MachineCheck:
-    from control.auth.issuer_keys import Issuer  # noqa: PLC0415 - the cryptography costs 9 MiB and 80 ms where it is not used
+    from control.auth.issuer_keys import Issuer  # noqa: PLC0415 - cryptography costs 9 MiB and 80 ms
     from control.auth.machine_tokens import MachineTokens  # noqa: PLC0415 - as above
 
     return MachineTokens(trust, Issuer(trust.issuer, session, Clock())).authorize
@@ -105,7 +106,7 @@ def _url(host: str, port: int) -> str:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets. A second one ends the process at once: the store is safe against that."""
+    """Return an event that SIGTERM or SIGINT sets. A second signal exits at once, which cannot damage the store."""
     stop = asyncio.Event()
 
     def arrived(number: signal.Signals) -> None:

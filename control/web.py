@@ -1,8 +1,8 @@
-"""The HTTP application: its routes, the gate before them, errors as JSON, and reading a body within limits.
+"""The aiohttp application: routes, authorization, errors as JSON, and request bodies read within limits.
 
-Every address with an app in it passes the gate (auth.py): a route added below an app cannot forget it.
+Every path that contains an app id is authorized in a middleware, so a new route cannot omit it.
 
-What must not live here: what an address does (files.py, blobs.py, activity.py).
+What must not live here: the endpoints themselves (routes.py, blobs.py, activity.py).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import structlog
 from aiohttp import web
 
 from control.auth.keys import MachineCheck, authorize
-from control.errors import BadRequest, Refused, TooLarge
+from control.errors import BadRequest, RequestError, TooLarge
 from control.storage.store import Store
 
 log = structlog.get_logger()
 
 APP = "/api/vendor/apps/{app_id}"
 STALL_SECONDS = 30.0
-"""How long a client may stop sending or taking bytes before its connection is given up."""
+"""How long a client may neither send nor read before its connection is closed."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,7 +32,7 @@ def application(store: Store, routes: list[web.RouteDef], machine: MachineCheck 
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except Refused as refused:
+        except RequestError as refused:
             return failure(refused.status, str(refused), refused.headers)
         except web.HTTPException as error:
             if error.status < 400:
@@ -43,7 +43,7 @@ def application(store: Store, routes: list[web.RouteDef], machine: MachineCheck 
             raise
         except Exception:
             log.exception("web.failed", method=request.method, path=request.path)
-            return failure(500, "the control plane failed; its log says how")
+            return failure(500, "internal error in the control plane; see its log")
 
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -65,7 +65,7 @@ def failure(status: int, message: str, headers: dict[str, str] | None = None) ->
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
-    """The body, unpacked where it came compressed. TooLarge over `limit` bytes, BadRequest where it breaks off."""
+    """Return the decompressed body. Raise TooLarge above `limit` bytes, BadRequest if it is incomplete."""
     too_large = TooLarge(f"the body is over {limit:,} bytes")
     if (request.content_length or 0) > limit:
         raise too_large
@@ -82,6 +82,6 @@ async def read_body(request: web.Request, limit: int) -> bytes:
                 raise too_large
             parts.append(part)
     except TimeoutError:
-        raise BadRequest(f"the body stopped coming for {STALL_SECONDS:.0f} s") from None
+        raise BadRequest(f"no more of the body arrived for {STALL_SECONDS:.0f} s") from None
     except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError, web.RequestPayloadError) as error:
-        raise BadRequest(f"the body broke off or is not packed as it says: {error}") from None
+        raise BadRequest(f"the body is incomplete or not encoded as its headers say: {error}") from None

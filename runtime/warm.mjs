@@ -1,21 +1,20 @@
-// Starts the project's dev server once while the image is built, so that no machine has to compile Next.js itself.
+// Starts the project's dev server once while the image is built, so that Turbopack's cache is warm on every machine.
 //
-// Turbopack writes its cache in the background when it becomes idle, not at its end, and now and then it misses that
-// moment. So this gives it new ones until the cache has its size and no longer changes, and fails the build where that
-// does not come true.
+// Turbopack writes its cache in the background when it becomes idle, not at exit, and sometimes it does not. So this
+// causes another compile until the cache has its full size and no longer changes, and fails the build otherwise.
 
 import { spawn } from "node:child_process";
 import { readdir, rm, stat, utimes } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 
 const CACHE = ".next/dev/cache/turbopack";
-const AT_LEAST = 10 * 2 ** 20; // bytes; one that was not flushed has 1 MiB, a whole one 28 MiB
+const AT_LEAST = 10 * 2 ** 20; // bytes; an unwritten cache has 1 MiB, a complete one 28 MiB
 const QUIET = 6; // seconds without a change
-const NUDGE_EVERY = 8; // seconds; a flush that comes begins within 5
+const NUDGE_EVERY = 8; // seconds; Turbopack begins to write within 5 s
 const ANSWER_WITHIN = 180; // seconds
 const FLUSH_WITHIN = 120; // seconds
 
-// As the agent starts the template by its dev script: other arguments or variables may mean another cache.
+// The same arguments and variables as the agent uses for the template, because others may lead to another cache.
 const PORT = 3001;
 const COMMAND = ["node_modules/next/dist/bin/next", "dev", "-p", String(PORT), "-H", "127.0.0.1"];
 const { PATH, HOME } = process.env;
@@ -23,13 +22,13 @@ const server = spawn("node", COMMAND, { env: { PATH, HOME, NEXT_TELEMETRY_DISABL
 const ended = new Promise((resolve) => server.once("exit", (code, signal) => resolve(signal ?? code)));
 
 try {
-  await page("/"); // the template's: React, Tailwind, and everything of Next.js that any page brings along
+  await page("/"); // the template's page: React, Tailwind, and the parts of Next.js that every page needs
   const size = await settled();
   console.log(`warm: ${CACHE} has ${(size / 2 ** 20).toFixed(1)} MiB`);
   server.kill("SIGTERM");
   const status = await Promise.race([ended, pause(10_000, "still running after 10 s")]);
   if (status !== 0) throw new Error(`the dev server did not end as asked: ${status}`);
-  // All the rest is made again out of the cache, as fast, and would only be carried about: 20 MB.
+  // Next creates the rest again from the cache, just as fast. It would add 20 MB to the image.
   for (const name of await readdir(".next/dev")) {
     if (name !== "cache") await rm(`.next/dev/${name}`, { recursive: true });
   }
@@ -45,7 +44,7 @@ async function page(path) {
   const begun = performance.now();
   for (;;) {
     const over = (performance.now() - begun) / 1000 > ANSWER_WITHIN;
-    if (over || server.exitCode !== null) throw new Error(`${path}: no answer, and no hope of one`);
+    if (over || server.exitCode !== null) throw new Error(`${path}: no answer`);
     let answer;
     try {
       answer = await fetch(`http://127.0.0.1:${PORT}${path}`, { signal: AbortSignal.timeout(ANSWER_WITHIN * 1000) });
@@ -60,7 +59,7 @@ async function page(path) {
   }
 }
 
-/** The cache's size once it is large enough and has not changed for a while. */
+/** Returns the cache's size once it is large enough and has not changed for QUIET seconds. */
 async function settled() {
   let last = 0;
   let quiet = 0;
@@ -81,7 +80,7 @@ async function settled() {
 async function bytes(folder) {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
   const files = entries.filter((entry) => entry.isFile());
-  // A file may go while it is looked at: the database compacts itself.
+  // Files may disappear meanwhile, because the database compacts itself.
   const sizes = await Promise.all(
     files.map((file) => stat(`${file.parentPath}/${file.name}`).then((found) => found.size, () => 0)),
   );

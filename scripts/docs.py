@@ -1,7 +1,7 @@
-"""Renews the parts of the documents that are made from code: what stands between
-`<!-- generated:NAME -->` and `<!-- /generated:NAME -->`.
+"""Regenerates the parts of the documents that come from code, between `<!-- generated:NAME -->` and
+`<!-- /generated:NAME -->`.
 
-tests/unit/test_documents.py fails where a document is behind.
+tests/unit/test_documents.py fails if a document is out of date.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ PARTS: Mapping[str, Callable[[], str]] = {"environment": environment, "pure": pu
 
 
 def renewed(text: str) -> str:
-    """`text` with every generated part made anew. A part that nobody makes is an error."""
+    """Return `text` with every generated part regenerated. An unknown part raises KeyError."""
 
     def part(found: re.Match[str]) -> str:
         return f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}"

@@ -1,13 +1,12 @@
-"""Brings what the scripts need up to date, inside this repository, and only when it is not.
+"""Installs the dependencies of the scripts inside this repository, if they are missing or outdated.
 
-    setup.py WANT... [-- ARGUMENT...]     then becomes .venv's Python with the arguments
+    setup.py WANT... [-- ARGUMENT...]     then replaces itself by .venv's Python with the arguments
 
-WANT is `control` (what runs the loop), `dev` (the same and the tools of the tests), `template` (the template's npm
-packages), `installers` (the package managers beside npm) or `chromium`. Everything lands in .venv/ and .preview/, which
-git ignores; only Chromium is the system's.
-When all is there already this takes a tenth of a second.
+WANT is `control` (runs the product), `dev` (the same, and the tools of the tests), `template` (the template's npm
+packages), `installers` (the package managers besides npm) or `chromium`. Everything is installed in .venv/ and
+.preview/, which git ignores; only Chromium is installed in the system. If nothing is missing, this takes 0.1 s.
 
-Standard library only, and it has to parse on a Python that is too old to run the rest: it is what says so.
+It uses the standard library only, and has to run on a Python that is too old for the rest, because it reports that.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Missing(Exception):
-    """Something that only the machine's owner can provide. The message says what, and how to get it."""
+    """Something is missing that only the machine's owner can install. The message says what, and how."""
 
 
 def main(wants: list[str]) -> int:
@@ -59,7 +58,7 @@ def main(wants: list[str]) -> int:
     wants, then = _split(wants)
     CACHE.mkdir(exist_ok=True)
     try:
-        # Two terminals may start at once; the second waits here and then finds everything done.
+        # Two terminals may start at the same time; the second waits here, and then nothing is left to do.
         with (CACHE / "setup.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for want in wants:
@@ -68,7 +67,7 @@ def main(wants: list[str]) -> int:
         print(missing, file=sys.stderr)
         return 1
     if then:
-        # Becoming it, rather than running it, leaves one process that signals are meant for.
+        # exec instead of a child process, so that signals reach the program itself.
         python = str(VENV / "bin" / "python")
         os.execve(python, [python, *then], {**os.environ, "PYTHONPATH": str(ROOT)})
     return 0
@@ -80,9 +79,9 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _again_with_a_newer_python(wants: list[str]) -> int:
-    probe = "import sys; sys.exit(sys.version_info < (%d, %d))" % OLDEST_PYTHON  # noqa: UP031 - as old as it can be
+    probe = "import sys; sys.exit(sys.version_info < (%d, %d))" % OLDEST_PYTHON  # noqa: UP031 - has to work on old Pythons
     for name in PYTHONS:
-        # A name on PATH is not enough: version managers leave stubs that only say what is not installed.
+        # A name on PATH is not enough: version managers install stubs that only print what is not installed.
         path = shutil.which(name)
         if path and subprocess.call([path, "-c", probe], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
             os.execv(path, [path, __file__, *wants])
@@ -96,14 +95,14 @@ def _again_with_a_newer_python(wants: list[str]) -> int:
 
 
 def python_packages(name: str, also_in: tuple[str, ...] = ()) -> None:
-    """Make .venv hold requirements/NAME.txt. A file in `also_in` pins the same and more."""
+    """Install requirements/NAME.txt into .venv. A file in `also_in` pins the same packages and more."""
     if not _venv_works():
         shutil.rmtree(VENV, ignore_errors=True)
         try:
-            run("making the Python environment", sys.executable, "-m", "venv", str(VENV))
+            run("creating the Python environment", sys.executable, "-m", "venv", str(VENV))
         except Missing as missing:
             shutil.rmtree(VENV, ignore_errors=True)
-            raise Missing(f"{missing}\nOn Debian and Ubuntu it may be that: apt-get install python3-venv") from None
+            raise Missing(f"{missing}\nOn Debian and Ubuntu this may help: apt-get install python3-venv") from None
     if any(_stamp(other).is_file() and _stamp(other).read_text() == _wanted(other) for other in (name, *also_in)):
         return
     pip = (str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input")
@@ -127,7 +126,7 @@ def _wanted(name: str) -> str:
 
 
 def template_packages() -> None:
-    """Install what the template's lock file says, once for each lock file: .preview/modules/<hash>/node_modules."""
+    """Install the template's lock file into .preview/modules/<hash>/node_modules, once per lock file."""
     _check_node()
     lock = TEMPLATE / "package-lock.json"
     place = CACHE / "modules" / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
@@ -144,7 +143,7 @@ def template_packages() -> None:
 
 
 def installers() -> None:
-    """Install the package managers that the image carries: .preview/installers/<hash of the lock file>/bin."""
+    """Install the image's package managers into .preview/installers/<hash of the lock file>/bin."""
     _check_node()
     place = installers_place()
     if (place / "bin").is_dir():
@@ -158,7 +157,7 @@ def installers() -> None:
     run("installing pnpm, yarn and bun (about 130 MB)", *npm, cwd=partial)
     (partial / "bin").mkdir()
     for name, path in PROGRAMS.items():
-        # bun has a package for each platform, and some have two: one is for processors without AVX2.
+        # bun has one package per platform, and a second one for processors without AVX2.
         found = sorted((partial / "node_modules").glob(path))
         if found:
             (partial / "bin" / name).symlink_to(Path("..") / found[0].relative_to(partial))
@@ -167,7 +166,7 @@ def installers() -> None:
 
 
 def installers_place() -> Path:
-    """Where `installers` puts what the lock file says now."""
+    """Return the folder of `installers` for the current lock file."""
     lock = INSTALLERS / "package-lock.json"
     return CACHE / "installers" / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
 
@@ -180,10 +179,10 @@ def _check_node() -> None:
     for tool in ("node", "npm"):
         if not shutil.which(tool):
             raise Missing(f"{tool} is not on PATH; Node.js 20.9 or newer is needed, with npm.\n{how}")
-    said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    numbers = tuple(int(part) for part in said.lstrip("v").split(".")[:2] if part.isdigit())
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    numbers = tuple(int(part) for part in version.lstrip("v").split(".")[:2] if part.isdigit())
     if numbers < OLDEST_NODE:
-        raise Missing(f"Node.js 20.9 or newer is needed, and node here is {said or 'not able to say'}.\n{how}")
+        raise Missing(f"Node.js 20.9 or newer is needed, and node here is {version or 'of an unknown version'}.\n{how}")
 
 
 def chromium() -> None:
@@ -201,9 +200,9 @@ def chromium() -> None:
 
 
 def run(what: str, *command: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
-    """Run `command` and say for how long it has been. Its output goes to the log, and its end is shown if it fails."""
+    """Run `command` and show the elapsed time. Its output goes to the log; if it fails, the last lines are shown."""
     begun = time.monotonic()
-    # Its own session: a terminal's Ctrl-C reaches this process alone, which then ends the whole group.
+    # In a session of its own, so that Ctrl-C reaches only this process, which then ends the whole group.
     with LOG.open("ab+") as log:
         start = log.seek(0, os.SEEK_END)
         child = subprocess.Popen(
@@ -218,14 +217,14 @@ def run(what: str, *command: str, cwd: Path = ROOT, env: dict[str, str] | None =
         if status:
             log.seek(start)
             end = log.read().decode("utf-8", "replace").splitlines()[-20:]
-            raise Missing("\n".join([f"{what} failed: {' '.join(command)}", *end, f"(all of it is in {LOG})"]))
+            raise Missing("\n".join([f"{what} failed: {' '.join(command)}", *end, f"(the whole output is in {LOG})"]))
 
 
 def _wait(what: str, child: subprocess.Popen[bytes], begun: float) -> int:
     live = sys.stderr.isatty()
     if not live:
         print(f"{what} …", file=sys.stderr, flush=True)
-    said = begun
+    printed_at = begun
     while True:
         try:
             status = child.wait(0.2)
@@ -233,8 +232,8 @@ def _wait(what: str, child: subprocess.Popen[bytes], begun: float) -> int:
             now = time.monotonic()
             if live:
                 print(f"\r\033[K{what} … {now - begun:.0f} s", end="", file=sys.stderr, flush=True)
-            elif now - said >= 15:
-                said = now
+            elif now - printed_at >= 15:
+                printed_at = now
                 print(f"  still {what}: {now - begun:.0f} s", file=sys.stderr, flush=True)
             continue
         took = f"{what}: {'failed after ' if status else ''}{time.monotonic() - begun:.0f} s"

@@ -1,4 +1,4 @@
-"""Who may call: API keys per app, and the identity tokens of Fly machines.
+"""Authorization: API keys per app, and the identity tokens of Fly machines.
 
 Start reading at `keys.py`.
 """

@@ -1,7 +1,7 @@
-"""The public keys of whoever signs machines' tokens: found by OpenID Connect discovery, kept, fetched again seldom.
+"""Fetches and caches the public keys of the issuer that signs machines' tokens (OpenID Connect discovery).
 
-Invariants: every fetch has a deadline and a limit of bytes; a token, which anybody can make up, causes one fetch in
-10 s at most; keys that were had go on being used while the issuer is away.
+Invariants: every fetch has a deadline and a size limit. Tokens, which anybody can forge, cause at most one fetch in
+10 s. Keys that were fetched stay in use while the issuer does not answer.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import orjson
 import structlog
 
 from agent.clock import Clock
-from control.errors import Unavailable
+from control.errors import ServiceUnavailable
 
 FETCH_SECONDS = 5.0
 AGAIN_SECONDS = 10.0
 KEEP_SECONDS = 3_600.0
-"""A key that its issuer has withdrawn is believed no longer than that."""
+"""How long a key is used after its issuer may have withdrawn it."""
 MAX_BYTES = 256 * 1024
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 class Issuer:
     def __init__(self, url: str, session: aiohttp.ClientSession, clock: Clock) -> None:
-        """`url`: the `iss` of its tokens, letter by letter."""
+        """`url`: equal to the `iss` claim of the issuer's tokens."""
         self._url = url
         self._session = session
         self._clock = clock
@@ -40,13 +40,17 @@ class Issuer:
         self._fetching = asyncio.Lock()
 
     async def key(self, name: str) -> jwt.PyJWK | None:
-        """The key of that name (`kid`), None where the issuer has none. Unavailable where that cannot be known."""
+        """Return the key with this `kid`, or None if the issuer has none. Raise ServiceUnavailable if that is not
+        known.
+        """
         if not self._is_fresh(name):
             async with self._fetching:
                 if not self._is_fresh(name) and self._may_ask():
                     await self._fetch()
         if name not in self._keys and self._failure is not None:
-            raise Unavailable(f"the keys of {self._url} cannot be had: {self._failure}", {"Retry-After": "5"})
+            raise ServiceUnavailable(
+                f"the keys of {self._url} could not be fetched: {self._failure}", {"Retry-After": "5"}
+            )
         return self._keys.get(name)
 
     def _is_fresh(self, name: str) -> bool:
@@ -76,7 +80,7 @@ class Issuer:
     async def _key_set(self) -> dict[str, jwt.PyJWK]:
         document = await self._json(self._url.rstrip("/") + "/.well-known/openid-configuration")
         if document.get("issuer") != self._url:
-            raise ValueError("its discovery document is another issuer's")
+            raise ValueError("its discovery document names another issuer")
         address = document.get("jwks_uri")
         if not isinstance(address, str) or urlsplit(address).scheme != urlsplit(self._url).scheme:
             raise ValueError("its discovery document names no jwks_uri of the same scheme")
@@ -86,13 +90,13 @@ class Issuer:
     async def _json(self, url: str) -> dict[str, Any]:
         async with self._session.get(url, allow_redirects=False) as answer:
             if answer.status != 200:
-                raise ValueError(f"{url} answers {answer.status}")
+                raise ValueError(f"{url} answered with status {answer.status}")
             data = b""
             async for piece in answer.content.iter_any():
                 data += piece
                 if len(data) > MAX_BYTES:
-                    raise ValueError(f"{url} sends over {MAX_BYTES:,} bytes")
+                    raise ValueError(f"the answer of {url} has more than {MAX_BYTES:,} bytes")
         value = orjson.loads(data)
         if not isinstance(value, dict):
-            raise ValueError(f"{url} is no JSON object")  # noqa: TRY004 - what a stranger sent is no type error of ours
+            raise ValueError(f"{url} is not a JSON object")  # noqa: TRY004 - the caller treats every bad answer alike
         return value

@@ -1,11 +1,11 @@
-"""Which request may touch which app: bearer keys, one app each, and where they are trusted machines' tokens (oidc.py).
+"""Authorizes requests: by a bearer key, which is valid for one app, or by a trusted machine's token.
 
-A key is stored as its sha256 and looked up by it: the time that takes tells something about a hash at most, and nobody
-can steer a hash towards a key. Without a key that opens something the answer is 401, whether the app exists or not.
-With one it is 403 for another app and 404 for one that does not exist: the holder of some key may learn that an app of
-that name exists (names stand in preview addresses and are no secret), and whoever mistypes APP_ID reads so at once.
+A key is stored and looked up as its sha256, so the time of the lookup reveals nothing about the key. Without a valid
+key the answer is 401, whether the app exists or not. With the key of another app it is 403, and 404 for an app that
+does not exist. So the holder of any key can learn that an app of a name exists. That is accepted: names are part of
+preview addresses and not secret, and a mistyped APP_ID is reported as such.
 
-What must not live here: making keys' apps (store.py), what a machine's token has to say (oidc.py).
+What must not live here: creating apps (store.py), checking a machine's token (machine_tokens.py).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from control.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose machines' tokens open which apps. `audience`: this backend's address as the agents' API_URL has it.
-    `machines`: those of each app id, as (Fly app, machine id).
-    """
+    """Which machines' tokens are accepted, and for which apps."""
 
     issuer: str
     audience: str
+    """This backend's address, equal to the agents' API_URL."""
     machines: Mapping[str, frozenset[tuple[str, str]]]
+    """App id → its machines, each as (Fly app, machine id)."""
 
 
 MachineCheck = Callable[[str, Secret], Awaitable[None]]
-"""Raises unless the token is of a machine that previews the app."""
+"""Raises unless the token belongs to a machine that previews the app."""
 
 _DOTS_OF_A_JWT = 2
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="preview control plane"'}
@@ -48,24 +48,24 @@ def digest(key: Secret) -> str:
 
 
 async def authorize(store: Store, app_id: str, authorization: str | None, machine: MachineCheck | None = None) -> None:
-    """Raise unless the Authorization header holds a key, or the token of a machine, that opens the app."""
+    """Raise unless the Authorization header carries a key of the app, or the token of one of its machines."""
     scheme, _, token = (authorization or "").strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorized("a key is needed: send Authorization: Bearer <key>", _CHALLENGE)
+        raise Unauthorized("a key is required: send Authorization: Bearer <key>", _CHALLENGE)
     key = Secret(token.strip().encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    with store.look() as snapshot:
-        opens = snapshot.app_of_key(digest(key))
-        if opens == app_id:
+    with store.snapshot() as snapshot:
+        key_app = snapshot.app_of_key(digest(key))
+        if key_app == app_id:
             return
         exists = snapshot.head(app_id) is not None
-    if opens is None and machine is not None and key.reveal().count(".") == _DOTS_OF_A_JWT:
+    if key_app is None and machine is not None and key.reveal().count(".") == _DOTS_OF_A_JWT:
         await machine(app_id, key)
-    elif opens is None:
+    elif key_app is None:
         raise Unauthorized(
-            "this key opens nothing",
+            "this key is not known",
             _CHALLENGE | {"WWW-Authenticate": _CHALLENGE["WWW-Authenticate"] + ', error="invalid_token"'},
         )
     elif exists:
-        raise Forbidden(f"this key opens another app than {shown(app_id)!r}")
+        raise Forbidden(f"this key is for another app than {shown(app_id)!r}")
     if not exists:
         raise NotFound(f"there is no app {shown(app_id)!r}")

@@ -1,9 +1,9 @@
-"""Which machine's token opens which app (contract, section 6): tokens that the machine's own platform signs.
+"""Authorizes a machine by the OIDC token that its platform signed (contract, section 6).
 
-Checked are the signature, by a key of the issuer, and the claims iss, aud, exp, nbf, iat, app_name and machine_id. A
-refusal names the claim, in words and in the challenge's error_description; it never holds the token.
+Checks the signature against the issuer's keys, and the claims iss, aud, exp, nbf, iat, app_name and machine_id. A
+refusal names the claim that failed, in its message and in error_description; it never contains the token.
 
-What must not live here: where the keys come from (issuer.py).
+What must not live here: fetching the keys (issuer_keys.py).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from agent.config import Secret
 from agent.paths import shown
 from control.auth.issuer_keys import Issuer
 from control.auth.keys import Trust
-from control.errors import Forbidden, Refused, Unauthorized
+from control.errors import Forbidden, RequestError, Unauthorized
 
 LEEWAY_SECONDS = 30.0
 ALGORITHMS = ("RS256", "ES256")
-"""Those with a public key alone: with a symmetric one, whoever knows the published key could sign."""
+"""Asymmetric algorithms only: with a symmetric one, anybody who has the published key could sign."""
 
 _REALM = 'Bearer realm="preview control plane"'
 _FAULTS: tuple[tuple[type[jwt.InvalidTokenError], str, str], ...] = (
-    (jwt.ExpiredSignatureError, "exp", "is over"),
+    (jwt.ExpiredSignatureError, "exp", "is in the past"),
     (jwt.ImmatureSignatureError, "nbf", "or iat is in the future"),
-    (jwt.InvalidIssuedAtError, "iat", "is no time"),
+    (jwt.InvalidIssuedAtError, "iat", "is not a time"),
     (jwt.InvalidAudienceError, "aud", "is not this backend"),
     (jwt.InvalidIssuerError, "iss", "is not the issuer that this backend trusts"),
 )
@@ -38,7 +38,7 @@ class MachineTokens:
         self._issuer = issuer
 
     async def authorize(self, app_id: str, token: Secret) -> None:
-        """Raise the Refused that says why, unless the token is of a machine that previews the app."""
+        """Raise a RequestError with the reason, unless the token belongs to a machine that previews the app."""
         claims = await self._claims(token)
         machines = self._trust.machines.get(app_id, frozenset())
         if not any(app == claims["app_name"] for app, _ in machines):
@@ -71,16 +71,16 @@ class MachineTokens:
             for kind, claim, fault in _FAULTS:
                 if isinstance(error, kind):
                     raise _refusal(Unauthorized, claim, fault) from None
-            raise _invalid("this token's signature or form is not right") from None
+            raise _invalid("this token has a wrong signature or form") from None
         return claims
 
 
-def _refusal(kind: type[Refused], claim: str, fault: str) -> Refused:
+def _refusal(kind: type[RequestError], claim: str, fault: str) -> RequestError:
     return kind(
         f"this token's claim {claim} {fault}",
         {"WWW-Authenticate": f'{_REALM}, error="invalid_token", error_description="claim {claim}"'},
     )
 
 
-def _invalid(message: str) -> Refused:
+def _invalid(message: str) -> RequestError:
     return Unauthorized(message, {"WWW-Authenticate": f'{_REALM}, error="invalid_token"'})

@@ -1,1 +1,5 @@
-"""`scripts/dev`: a folder, its control plane and its preview on one machine, for whoever writes apps or this house."""
+"""`scripts/dev`: a folder, its control plane and its preview on one machine, for developers of apps and of this
+project.
+
+Start reading at `__main__.py`; `news.py` is pure.
+"""

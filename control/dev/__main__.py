@@ -1,9 +1,9 @@
-"""`scripts/dev [DIR]`: the whole loop on this machine, from an edit in a folder to the page in a browser.
+"""`scripts/dev [DIR]`: previews a folder on this machine.
 
-Starts the control plane, which watches the folder, and the agent, which previews it; says where to look; ends both.
-An agent that went to sleep (IDLE_TIMEOUT=20s scripts/dev) is started again by the next visit, as on a hosted machine.
-Exit status: 0 after Ctrl-C or SIGTERM (130 while the workspace is still being made), 1 when one of the two ended by
-itself, 2 when the folder cannot be previewed.
+Starts the control plane, which watches the folder, and the agent, which previews it. Prints the address, and ends both
+on Ctrl-C. An agent that went to sleep (IDLE_TIMEOUT=20s scripts/dev) is started again by the next visit, as on a hosted
+machine. Exit status: 0 after Ctrl-C or SIGTERM (130 while the workspace is being created), 1 if one of the two programs
+ended by itself, 2 if the folder cannot be previewed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from control.dev import options
-from control.dev.agent_loop import Life
+from control.dev.agent_loop import AgentLoop
 from control.dev.ports import SHOWN, free_ports
-from control.dev.processes import Ended, Program, running
+from control.dev.processes import Program, ProgramFailed, running
 from control.dev.terminal import Terminal
-from control.dev.wake_on_connect import NobodyThere
-from control.dev.workspace import Place, Unusable, installers_path, open_place
+from control.dev.wake_on_connect import AgentNotListening
+from control.dev.workspace import CannotPreview, PreviewFolder, installers_path, open_preview_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,20 +30,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal = Terminal(sys.stdout)
     try:
         if wrong := options.app_dir(folder, chosen.app_dir):
-            raise Unusable(wrong)
-        terminal.doing("preparing the workspace")
-        with open_place(folder) as place:
+            raise CannotPreview(wrong)
+        terminal.progress("preparing the workspace")
+        with open_preview_folder(folder) as place:
             ports = free_ports(chosen.port)
-            place.say_address(f"http://localhost:{ports[SHOWN]}")
+            place.write_address(f"http://localhost:{ports[SHOWN]}")
             return asyncio.run(_run(folder.resolve(), place, terminal, ports, chosen.app_dir))
-    except Unusable as error:
+    except CannotPreview as error:
         terminal.say(f"scripts/dev: {error}")
         return 2
     except KeyboardInterrupt:
         return 130
 
 
-async def _run(folder: Path, place: Place, terminal: Terminal, ports: dict[str, int], app_dir: str | None) -> int:
+async def _run(
+    folder: Path, place: PreviewFolder, terminal: Terminal, ports: dict[str, int], app_dir: str | None
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -52,7 +54,7 @@ async def _run(folder: Path, place: Place, terminal: Terminal, ports: dict[str, 
     for log in (control_log, agent_log):
         log.unlink(missing_ok=True)
     control = running("control", _control(folder, place, ports), dict(os.environ), control_log, terminal.say)
-    agent = Life(
+    agent = AgentLoop(
         start=lambda: running("agent", _agent(), _agent_environ(place, ports, app_dir), agent_log, terminal.say),
         announce=lambda first: _announce(folder, ports, terminal, first=first),
         port=ports[SHOWN],
@@ -62,21 +64,21 @@ async def _run(folder: Path, place: Place, terminal: Terminal, ports: dict[str, 
     try:
         async with control as the_control, asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(_all_the_time(the_control), name="control"),
+                group.create_task(_watch_control(the_control), name="control"),
                 group.create_task(agent.run(), name="agent"),
             ]
             await stop.wait()
             for task in tasks:
                 task.cancel()
             terminal.say("stopping")
-    except* (Ended, NobodyThere) as ended:
+    except* (ProgramFailed, AgentNotListening) as ended:
         terminal.say(str(_first(ended)))
         status = 1
     return status
 
 
 async def _announce(folder: Path, ports: dict[str, int], terminal: Terminal, *, first: bool) -> None:
-    from control.dev.announce import announce  # noqa: PLC0415 - 0.3 s that pass while the programs start
+    from control.dev.announce import announce  # noqa: PLC0415 - takes 0.3 s, while the programs start
 
     await announce(folder, ports[SHOWN], ports["AGENT_PORT"], terminal, first=first)
 
@@ -87,12 +89,12 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _all_the_time(program: Program) -> None:
+async def _watch_control(program: Program) -> None:
     await program.watch()
-    raise Ended(f"the {program.name} ended by itself")
+    raise ProgramFailed(f"the {program.name} ended by itself")
 
 
-def _control(folder: Path, place: Place, ports: dict[str, int]) -> list[str]:
+def _control(folder: Path, place: PreviewFolder, ports: dict[str, int]) -> list[str]:
     address = ["--host", "127.0.0.1", "--port", str(ports["control"])]
     kept = ["--db", str(place.database), "--key-file", str(place.key_file)]
     return [sys.executable, "-m", "control", "serve", *address, *kept, "--app", place.app_id, "--watch", str(folder)]
@@ -102,9 +104,11 @@ def _agent() -> list[str]:
     return [sys.executable, "-m", "agent", "run"]
 
 
-def _agent_environ(place: Place, ports: dict[str, int], app_dir: str | None = None) -> dict[str, str]:
-    """The contract's section 1. What the developer's own shell says about another backend does not count, and the agent
-    sleeps only if it says after how long: an editor beside the page is not seen from here.
+def _agent_environ(place: PreviewFolder, ports: dict[str, int], app_dir: str | None = None) -> dict[str, str]:
+    """Return the agent's settings (contract, section 1).
+
+    The key of another backend in the developer's shell is removed. The agent sleeps only if IDLE_TIMEOUT is set,
+    because it cannot see that somebody works in an editor beside the page.
     """
     environ = {name: value for name, value in os.environ.items() if name not in {"API_KEY", "FLY_MACHINE_ID"}}
     return {

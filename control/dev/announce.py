@@ -1,4 +1,4 @@
-"""Says where to look, and what goes on there, as the agent itself tells it until this is cancelled."""
+"""Prints the preview's address, and what changes there, from the agent's /events, until cancelled."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ import orjson
 from control.dev.news import News
 from control.dev.terminal import Terminal
 
-LOOK_SECONDS = 0.1
+RETRY_SECONDS = 0.1
 TICK_SECONDS = 0.5
 NO_AGENT = "starting the agent"
 EVENT_BYTES = 1 << 22
 
 
 async def announce(folder: Path, port: int, agent_port: int, terminal: Terminal, *, first: bool) -> None:
-    """Say the address as soon as the agent answers, and then what is new. Not the `first` time, only that somebody
-    came, and when the app is back.
+    """Print the address when the agent answers, then each change. After the `first` start, print only that a visit woke
+    the preview.
     """
     if not first:
         terminal.begin()
     news = News(f"http://localhost:{agent_port}/status", first=first)
-    said = not first
+    printed = not first
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=5)) as session:
         while True:
             with suppress(aiohttp.ClientError, TimeoutError, OSError):
                 async for now in _states(session, agent_port):
-                    if not said:
+                    if not printed:
                         terminal.say(f"\n    http://localhost:{port}\n\n  shows {folder}")
-                        said = True
+                        printed = True
                     for line in news.lines(now, terminal.elapsed):
                         terminal.say(line)
                     if (waits := news.waits_for(now)) is not None:
-                        terminal.doing(waits)
-            if not said:
-                terminal.doing(NO_AGENT)
-            await asyncio.sleep(LOOK_SECONDS)
+                        terminal.progress(waits)
+            if not printed:
+                terminal.progress(NO_AGENT)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _states(session: aiohttp.ClientSession, agent_port: int) -> AsyncIterator[dict[str, Any]]:
-    """Everything that /status knows, whenever some of it changed, and every TICK_SECONDS, until the agent ends."""
+    """Yield the agent's whole status at each change and every TICK_SECONDS, until the agent ends."""
     async with session.get(f"http://127.0.0.1:{agent_port}/events", read_bufsize=EVENT_BYTES) as answer:
         if answer.status != 200:
             return

@@ -1,9 +1,10 @@
-"""The options of `scripts/dev`, read before anything is set up: `--help` and a mistyped option answer at once.
+"""Parses the options of `scripts/dev` before the setup runs, so that `--help` and wrong options are answered at once.
 
-Run as a program it checks the options and then becomes the setup, which becomes `control.dev` with the same options.
+As a program, it checks the options and then replaces itself by the setup, which starts `control.dev` with the same
+options.
 
-Standard library only, no import of the product, and it has to parse on a Python that is too old for the rest: the setup
-is what says so.
+It uses the standard library only and imports nothing of the product. It has to run on a Python that is too old for the
+rest, because the setup is what reports that.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="scripts/dev",
         usage="%(prog)s [DIR] [--port N] [--app-dir DIR]",
-        description="Preview a folder: every save in it is seen in the browser. Ctrl-C ends it.",
-        epilog="The first start installs what it needs inside this repository (about 500 MB). IDLE_TIMEOUT=20s "
+        description="Preview a folder: the browser shows every save in it. Ctrl-C ends it.",
+        epilog="The first start installs its dependencies inside this repository (about 500 MB). IDLE_TIMEOUT=20s "
         "scripts/dev shows how a preview sleeps and wakes.",
         allow_abbrev=False,
     )
@@ -33,23 +34,25 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         default=SAMPLE,
         metavar="DIR",
-        help="a web app, or the part of one that is its own: what it lacks comes from runtime/next-template "
+        help="a web app, or some pages of one: runtime/next-template provides the files that it lacks "
         "(default: examples/counter)",
     )
     options.add_argument(
         "--port",
         type=_port,
         metavar="N",
-        help="where the preview is shown (default: 3000, or a free one if it is taken)",
+        help="port of the preview (default: 3000, or a free one if 3000 is taken)",
     )
     options.add_argument(
-        "--app-dir", metavar="DIR", help="the app's folder inside DIR, where DIR holds several (a monorepo): apps/web"
+        "--app-dir",
+        metavar="DIR",
+        help="the app's folder inside DIR if DIR contains several apps, such as apps/web",
     )
     return options
 
 
 def app_dir(folder: Path, named: str | None) -> str | None:
-    """What is wrong with --app-dir, or None."""
+    """Return the error of --app-dir, or None."""
     if named is None:
         return None
     inside = os.path.normpath(named)
@@ -63,7 +66,7 @@ def app_dir(folder: Path, named: str | None) -> str | None:
 def _port(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if not 0 < number <= LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port (it takes a number from 1 to {LAST_PORT})")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (it takes a number from 1 to {LAST_PORT})")
     return number
 
 

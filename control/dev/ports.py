@@ -1,4 +1,4 @@
-"""The ports that `scripts/dev` hands out: the usual ones, free ones where those are taken, or the one asked for."""
+"""Chooses the ports of `scripts/dev`: the default ones, free ones where those are taken, or the requested one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import suppress
 
 import psutil
 
-from control.dev.workspace import Unusable
+from control.dev.workspace import CannotPreview
 
 PORTS = {"control": 8080, "PORT": 3000, "DEV_PORT": 3001, "AGENT_PORT": 9090}
 SHOWN = "PORT"
-"""The port of the address that is printed: the gateway's."""
+"""The gateway's port, whose address is printed."""
 
 
 def free_ports(shown: int | None = None) -> dict[str, int]:
-    """A port for each, no two the same. `shown`: the public one that was asked for; Unusable where it is taken."""
+    """Return a different port for each name. `shown`: the requested public port; raise CannotPreview if it is taken."""
     held: dict[str, socket.socket] = {}
     try:
         if shown is not None:
@@ -30,11 +30,11 @@ def free_ports(shown: int | None = None) -> dict[str, int]:
 
 
 def _hold(port: int) -> socket.socket:
-    """A socket on `port` of every address, as the agent's public port is, or on a port that is free."""
+    """Return a socket on `port` of all addresses, as the agent's public port is, or on any free port."""
     for wanted in (port, 0):
         with suppress(OSError):
             return socket.create_server(("", wanted))
-    raise Unusable("there is no free port")
+    raise CannotPreview("no port is free")
 
 
 def _hold_exactly(port: int) -> socket.socket:
@@ -42,12 +42,12 @@ def _hold_exactly(port: int) -> socket.socket:
         return socket.create_server(("", port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            reason = f"port {port} is taken{_holder(port)}: stop what holds it, or choose another --port"
+            reason = f"port {port} is taken{_holder(port)}: stop that program, or choose another --port"
         elif error.errno == errno.EACCES:
-            reason = f"port {port} is only for root: choose a --port from 1024 up"
+            reason = f"port {port} needs root: choose a --port of 1024 or above"
         else:
-            reason = f"port {port} cannot be listened on: {error.strerror or error}"
-        raise Unusable(reason) from None
+            reason = f"port {port} cannot be opened: {error.strerror or error}"
+        raise CannotPreview(reason) from None
 
 
 def _holder(port: int) -> str:

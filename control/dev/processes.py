@@ -1,8 +1,8 @@
-"""The two programs that `scripts/dev` runs, each in a session of its own, so that the terminal's Ctrl-C reaches only us
-and both are ended in order.
+"""Runs the two programs of `scripts/dev`, each in a session of its own, so that Ctrl-C in the terminal reaches only
+this process, which ends both in order.
 
-Invariants: a program's output is always read, so that it never stands still on a full pipe; all of it goes to its log
-file, and what a person wants to see goes to `show`. When `running` ends, nothing of the program is left.
+Invariants: the output of a program is always read, so that it never blocks on a full pipe. All of it goes to its log
+file, and lines for a person go to `show`. When `running` ends, no process of the program is left.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import orjson
 
 GRACE_SECONDS = 5.0
 QUIET = frozenset({"level", "timestamp", "event", "logger"})
-"""Keys of a log event that are not among the fields shown."""
+"""Keys of a log event that are not printed as fields."""
 
-WORTH_SHOWING = frozenset({"sync.applied", "sync.held"})
-"""Events that are no warnings and still news to whoever edits."""
+SHOWN_EVENTS = frozenset({"sync.applied"})
+"""Events below a warning that interest the person who edits."""
 
-TOLD_BY_NEWS = frozenset({"install.failed", "install.impossible"})
-"""Warnings whose reason is told from the agent's status (news.py), with its lines as lines."""
+SHOWN_AS_STATUS = frozenset({"install.failed", "install.impossible"})
+"""Warnings that are printed from the agent's status instead (news.py), where their text keeps its lines."""
 
 LONGEST_LINE = 1 << 20
 
 
-class Ended(Exception):
+class ProgramFailed(Exception):
     """A program failed. The message ends with its last lines."""
 
 
@@ -46,11 +46,13 @@ class Program:
         self._last: deque[str] = deque(maxlen=15)
 
     async def watch(self) -> None:
-        """Read its output until it ends by itself. Raises Ended unless that was with status 0."""
+        """Read the output until the program ends. Raise ProgramFailed unless its exit status is 0."""
         await self._read()
         status = await self._process.wait()
         if status:
-            raise Ended("\n".join([f"the {self.name} ended with status {status}; its last words:", *self._last]))
+            raise ProgramFailed(
+                "\n".join([f"the {self.name} ended with status {status}; its last lines:", *self._last])
+            )
 
     async def _read(self) -> None:
         output = self._process.stdout
@@ -71,7 +73,7 @@ class Program:
         await self._process.wait()
 
     async def _end_of_output(self, seconds: float) -> None:
-        """Its output ends when the last process that holds it has ended, and not only the program itself."""
+        """Wait for the end of the output, which comes when the last process that has inherited it ends."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._read()
@@ -104,16 +106,16 @@ async def running(
 
 
 def worth_showing(line: str) -> str | None:
-    """A log line as a person reads it, or None where it is of no interest. What is no event is always shown."""
+    """Return a log line for a person, or None if it is not worth showing. Lines that are not events are shown."""
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError:
         return line or None
     if not isinstance(event, dict):
         return line
-    if event.get("event") in TOLD_BY_NEWS:
+    if event.get("event") in SHOWN_AS_STATUS:
         return None
-    if event.get("level") == "info" and event.get("event") not in WORTH_SHOWING:
+    if event.get("level") == "info" and event.get("event") not in SHOWN_EVENTS:
         return None
     fields = " ".join(f"{name}={value}" for name, value in event.items() if name not in QUIET)
     return f"{event.get('event', '')} {fields}".strip()

@@ -1,4 +1,4 @@
-"""What `scripts/dev` says while it works: one line that counts seconds on a terminal, plain lines elsewhere."""
+"""The output of `scripts/dev`: on a terminal a line that counts seconds, elsewhere plain lines."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Terminal:
         self._said_at = 0.0
 
     def begin(self) -> None:
-        """Count from here."""
+        """Count seconds from now."""
         self._begun = time.monotonic()
 
-    def doing(self, what: str) -> None:
-        """Say what is being waited for. Call it often: it is also what makes the seconds go on."""
+    def progress(self, what: str) -> None:
+        """Show what is being waited for. Call it often, because each call updates the seconds."""
         now = time.monotonic()
         if self._live:
             self._out.write(f"\r\033[K{what} … {now - self._begun:.0f} s")

@@ -1,7 +1,7 @@
-"""Stands at the public port while the agent is asleep, as a hosting proxy does: who comes first wakes it.
+"""Listens on the public port while the agent is asleep, as a hosting proxy does: the first connection wakes it.
 
-The connection that rang is held, the port is let go for the agent, and once the agent listens there the held bytes are
-passed on, so that the visitor notices nothing but the wait. Whoever connects later reaches the agent itself.
+The connection is held and the port is released for the agent. When the agent listens there, the held bytes are
+forwarded, so that the client only notices the delay. Later connections reach the agent itself.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from agent.errors import AgentError
 
 ANSWER_SECONDS = 20.0
 CHUNK_BYTES = 64 * 1024
-LOOK_SECONDS = 0.02
+RETRY_SECONDS = 0.02
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class NobodyThere(AgentError):
-    """The agent that was started for a visitor does not listen."""
+class AgentNotListening(AgentError):
+    """The agent that was started for a connection does not listen."""
 
-    code = "nobody_there"
+    code = "agent_not_listening"
 
 
 @dataclass(frozen=True, slots=True)
-class Visitors:
-    """The connections that rang, their first bytes unread."""
+class HeldConnections:
+    """The connections that woke the agent. Nothing was read from them."""
 
     port: int
     streams: tuple[Streams, ...]
 
-    async def pass_on(self) -> None:
-        """Connect each to the agent as soon as it listens, until both sides are done. Raises NobodyThere."""
+    async def forward(self) -> None:
+        """Connect each to the agent once it listens, until both sides are done. Raise AgentNotListening."""
         try:
             async with asyncio.TaskGroup() as group:
                 for visitor in self.streams:
@@ -59,13 +59,13 @@ class Visitors:
                 while True:
                     with suppress(OSError):
                         return await asyncio.open_connection("127.0.0.1", self.port)
-                    await asyncio.sleep(LOOK_SECONDS)  # nothing tells that a port is open but an attempt
+                    await asyncio.sleep(RETRY_SECONDS)  # only an attempt shows that a port is open
         except TimeoutError:
-            raise NobodyThere(f"nothing listens on port {self.port} after {ANSWER_SECONDS:.0f} s") from None
+            raise AgentNotListening(f"nothing listens on port {self.port} after {ANSWER_SECONDS:.0f} s") from None
 
 
-async def rung(port: int) -> Visitors:
-    """Wait for as long as it takes until somebody connects; the port is free again when this returns."""
+async def wait_for_connection(port: int) -> HeldConnections:
+    """Wait without a limit until a client connects. The port is free again when this returns."""
     came: list[Streams] = []
     first = asyncio.Event()
 
@@ -76,7 +76,7 @@ async def rung(port: int) -> Visitors:
     async with _listening(port, connected):
         await first.wait()
         await asyncio.sleep(0)  # a browser opens two at once
-    return Visitors(port, tuple(came))
+    return HeldConnections(port, tuple(came))
 
 
 @asynccontextmanager
@@ -87,7 +87,7 @@ async def _listening(port: int, connected: Connected) -> AsyncIterator[None]:
             with suppress(OSError):  # a machine may lack one of the two
                 listeners.append(await asyncio.start_server(connected, host, port))
         if not listeners:
-            raise NobodyThere(f"port {port} was taken while the agent slept")
+            raise AgentNotListening(f"another program took port {port} while the agent slept")
         yield
     finally:
         for listener in listeners:
@@ -95,7 +95,7 @@ async def _listening(port: int, connected: Connected) -> AsyncIterator[None]:
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with suppress(OSError):  # either side may go at any moment
+    with suppress(OSError):  # either side may disconnect at any time
         while data := await source.read(CHUNK_BYTES):
             sink.write(data)
             await sink.drain()

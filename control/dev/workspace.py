@@ -1,10 +1,10 @@
-"""What one previewed folder keeps between two starts: .preview/<name>-<hash>/.
+"""The folder that keeps everything of one preview between two starts: .preview/<name>-<hash>/.
 
-It holds the workspace (the template, its packages, then the app's files as the agent writes them), the agent's state,
-the control plane's database, the key both share, and the logs. All of it can be deleted at any time: the next start
-makes it again, only slower.
+It contains the workspace (the template, its packages, and the app's files as the agent writes them), the agent's state,
+the control plane's database, the key that both share, and the logs. All of it can be deleted at any time: the next
+start creates it again.
 
-Invariant: workspace and state are of one age. When the template changed, both are made anew.
+Invariant: workspace and state are created together. When the template has changed, both are created again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ CACHE = ROOT / ".preview"
 NOT_SOURCE = shutil.ignore_patterns("node_modules", ".next", "next-env.d.ts")
 
 
-class Unusable(Exception):
-    """The folder cannot be previewed now; the message says why and is all that is shown."""
+class CannotPreview(Exception):
+    """The folder cannot be previewed now. Only the message is shown, without a traceback."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PreviewFolder:
     app_id: str
     home: Path
 
@@ -53,17 +53,17 @@ class Place:
     def key_file(self) -> Path:
         return self.home / "key"
 
-    def say_address(self, address: str) -> None:
-        """Leave word for a second start of the same folder."""
+    def write_address(self, address: str) -> None:
+        """Write the address to a file, for the message of a second start of the same folder."""
         _address(self.home).write_text(f"{address} (process {os.getpid()})")
 
 
 @contextmanager
-def open_place(folder: Path) -> Iterator[Place]:
-    """Everything `folder` needs, ready to run on, and held against a second start until the block ends."""
+def open_preview_folder(folder: Path) -> Iterator[PreviewFolder]:
+    """Prepare everything that `folder` needs, and lock it against a second start until the block ends."""
     folder = folder.resolve()
     if not folder.is_dir():
-        raise Unusable(f"there is no folder {folder}")
+        raise CannotPreview(f"there is no folder {folder}")
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.name).strip("-")[:40] or "app"
     home = CACHE / f"{name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
     home.mkdir(parents=True, exist_ok=True)
@@ -71,9 +71,9 @@ def open_place(folder: Path) -> Iterator[Place]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unusable(f"{folder} is being previewed already{_where(home)}") from None
+            raise CannotPreview(f"{folder} is already being previewed{_where(home)}") from None
         _address(home).unlink(missing_ok=True)
-        place = Place(name, home)
+        place = PreviewFolder(name, home)
         _make_key(place.key_file)
         _make_workspace(place)
         yield place
@@ -97,7 +97,7 @@ def _make_key(path: Path) -> None:
             file.write(secrets.token_urlsafe(32))
 
 
-def _make_workspace(place: Place) -> None:
+def _make_workspace(place: PreviewFolder) -> None:
     made_of = place.home / "made-of"
     template = _fingerprint(TEMPLATE)
     if made_of.is_file() and made_of.read_text() == template:
@@ -112,22 +112,22 @@ def _make_workspace(place: Place) -> None:
 
 
 def make_project(at: Path, modules: Path) -> None:
-    """A new Next.js project: the template's files, and its packages as links to those of `modules`."""
+    """Create a Next.js project from the template, with hard links to the packages in `modules`."""
     shutil.copytree(TEMPLATE, at, ignore=NOT_SOURCE)
-    # Links instead of copies: 2 s instead of 20 s. Turbopack does not follow node_modules out of the project, so
-    # that the folder itself has to be a real one.
+    # Hard links take 2 s, copies 20 s. The folder itself has to be a real one, because Turbopack does not follow
+    # node_modules out of the project.
     shutil.copytree(modules, at / "node_modules", symlinks=True, copy_function=_link_or_copy)
-    # Tailwind asks git's rules what to scan, up to the first .git above. Without one here that is whatever repository
-    # the project lies in; where that one ignores it, as ours does, each edit costs Tailwind half a second.
-    # A whole one, as git sees it: an app's own install scripts (husky, lefthook) write their hooks into the repository
-    # that they find, and without this one they would find the one around.
+    # Tailwind reads the ignore rules of the closest git repository to find out what to scan. Without one here, that is
+    # the repository around the project; if that one ignores it, as ours does, Tailwind needs 0.5 s more per edit.
+    # It is a valid repository, because install scripts of the app (husky, lefthook) write hooks into the repository
+    # that they find.
     for folder in ("objects", "refs"):
         (at / ".git" / folder).mkdir(parents=True)
     (at / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """A link where it can be. All files are replaced by npm but its own record, which it writes in place."""
+    """Link, or copy if that fails. npm replaces every file except its own record, which it writes in place."""
     if not source.endswith("/node_modules/.package-lock.json"):
         with suppress(OSError):
             os.link(source, target)
@@ -136,7 +136,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _fingerprint(folder: Path) -> str:
-    """One text for the names and bytes of all sources in `folder`."""
+    """Return a hash of the names and bytes of all source files in `folder`."""
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         parts = set(path.relative_to(folder).parts)
@@ -146,7 +146,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 def installers_path() -> str:
-    """The folder with the package managers that the image carries, as scripts/setup.py made it."""
+    """Return the folder with the package managers of the image, which scripts/setup.py installed."""
     lock = (INSTALLERS / "package-lock.json").read_bytes()
     return str(CACHE / "installers" / hashlib.sha256(lock).hexdigest()[:16] / "bin")
 
@@ -155,5 +155,5 @@ def template_modules() -> Path:
     lock = hashlib.sha256((TEMPLATE / "package-lock.json").read_bytes()).hexdigest()[:16]
     modules = CACHE / "modules" / lock / "node_modules"
     if not modules.is_dir():
-        raise Unusable("the template's packages are not installed: start with scripts/dev, which does it")
+        raise CannotPreview("the template's packages are not installed: run scripts/dev, which installs them")
     return modules

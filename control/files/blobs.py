@@ -1,7 +1,7 @@
-"""GET of one file's bytes by their hash (contract, section 3, "Blobs").
+"""Serves the bytes of one file by their hash (contract, section 3, "Blobs").
 
-An address names its bytes, so they never change under it: they may be kept for ever, and asked for in parts. A hash
-that no file of the current set has is 404: the set has moved on, and the next answer of the files says to what.
+The URL contains the hash, so its bytes never change: clients may cache them without limit and request ranges. A hash
+that no file of the current set has is a 404; the client learns the new set from its next request for the files.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from control.storage.store import Store
 from control.web import APP
 
 INLINE_READ = 256 * 1024
-"""Up to this many bytes are read on the loop's own thread."""
+"""Up to this many bytes are read on the event loop's thread."""
 
 
 def requested(header: str | None, size: int) -> tuple[int, int] | None:
-    """(first, length) that a Range header asks for of `size` bytes; None: all of them. Pure.
+    """Return (first, length) of the requested range in `size` bytes, or None for all of them. Pure.
 
-    RFC 9110: another unit, several ranges and what is no range are ignored; a range without a single byte is BadRange.
+    RFC 9110: other units, several ranges and malformed ranges are ignored; an empty range is a BadRange.
     """
     found = re.fullmatch(r"\s*bytes\s*=\s*([0-9]{0,15})-([0-9]{0,15})\s*", header or "", re.IGNORECASE)
     if not found or not (found[1] or found[2]):
@@ -49,8 +49,8 @@ class Blobs:
     async def get(self, request: web.Request) -> web.Response:
         app_id, sha256 = request.match_info["app_id"], request.match_info["sha256"].lower()
         if not re.fullmatch("[0-9a-f]{64}", sha256):
-            raise NotFound("a blob's address ends in a sha256, 64 hex digits")
-        with self._store.look() as snapshot:
+            raise NotFound("the path of a blob ends in a sha256 of 64 hex digits")
+        with self._store.snapshot() as snapshot:
             found = snapshot.blob(app_id, sha256)
         if found is None:
             raise NotFound(f"no file of the current set has the hash {sha256}")
@@ -75,19 +75,19 @@ class Blobs:
         return web.Response(status=200 if part is None else 206, headers=headers, body=body)
 
     async def _read(self, app_id: str, sha256: str, first: int, length: int) -> bytes:
-        """The hash is looked up again in the moment that is read: what was found before may be gone."""
+        """Look the hash up again in the transaction that reads it, because the file may have been deleted since."""
 
         def read_aside() -> bytes | None:
-            with self._store.view() as snapshot:
+            with self._store.long_snapshot() as snapshot:
                 found = snapshot.blob(app_id, sha256)
                 return found and snapshot.bytes_of(found[0], first, length)
 
         if length <= INLINE_READ:
-            with self._store.look() as snapshot:
+            with self._store.snapshot() as snapshot:
                 found = snapshot.blob(app_id, sha256)
                 data = found and snapshot.bytes_of(found[0], first, length)
         else:
             data = await asyncio.get_running_loop().run_in_executor(None, read_aside)
         if data is None:
-            raise NotFound(f"no file of the current set has the hash {sha256} any more")
+            raise NotFound(f"no file of the current set has the hash {sha256}")
         return data

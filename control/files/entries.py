@@ -1,7 +1,6 @@
-"""Files ⇄ the forms of the wire (contract, sections 2 and 3): which file goes out inline, an entry's JSON, and the two
-forms of an answer, as chunks that are made while they are sent.
+"""Serializes files as entries and whole answers, JSON or NDJSON (contract, sections 2 and 3).
 
-Pure. What must not live here: headers, and where the rows come from.
+Answers are generated chunk by chunk while they are sent. Pure. What must not live here: headers, queries.
 """
 
 from __future__ import annotations
@@ -22,20 +21,22 @@ CHUNK_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """A file as it shall be. `file_type` None: keep the stored one, or go by the name."""
+    """A file to be stored."""
 
     path: str
     data: bytes
     sha256: str
     file_type: str | None = None
+    """None keeps the stored type, or derives it from the name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A file as it is stored. `text` is None where the bytes go out as a blob."""
+class StoredFile:
+    """A stored file."""
 
     path: str
     text: str | None
+    """None if the bytes are served as a blob."""
     sha256: str
     size: int
     file_type: str | None
@@ -49,7 +50,7 @@ def upsert(path: str, data: bytes, file_type: str | None = None) -> Upsert:
 
 
 def is_inline(data: bytes) -> bool:
-    """Whether a file goes out as text: it is UTF-8 and at most 64 KiB."""
+    """True if the file is sent inside its entry: UTF-8 text of at most 64 KiB."""
     if len(data) > INLINE_BYTES:
         return False
     try:
@@ -60,13 +61,13 @@ def is_inline(data: bytes) -> bool:
 
 
 def type_of(path: str) -> str | None:
-    """A file's type where nobody said one: what follows the last dot of its name, in lower case."""
+    """Return the default type of a file: its suffix in lower case, without the dot."""
     _, dot, suffix = path.rpartition("/")[2].rpartition(".")
     return suffix.lower() if dot and suffix else None
 
 
-def entry(row: Row) -> bytes:
-    """One file as JSON, with every column; without `content` where the bytes are at `…/files/blobs/{content_hash}`."""
+def entry(row: StoredFile) -> bytes:
+    """Return one file as JSON. `content` is absent if the bytes are served as a blob."""
     fields: dict[str, object] = {"filepath": row.path}
     if row.text is not None:
         fields["content"] = row.text
@@ -81,8 +82,8 @@ def entry(row: Row) -> bytes:
     return orjson.dumps(fields)
 
 
-def as_lines(rows: Iterable[Row], deleted: Iterable[str]) -> Iterator[bytes]:
-    """NDJSON: an entry a line, then the deletions, then the end with their count (contract, "Streaming")."""
+def as_lines(rows: Iterable[StoredFile], deleted: Iterable[str]) -> Iterator[bytes]:
+    """Generate NDJSON: one entry per line, then the deletions, then the end line with their number."""
     count = 0
     for row in rows:
         count += 1
@@ -94,8 +95,8 @@ def as_lines(rows: Iterable[Row], deleted: Iterable[str]) -> Iterator[bytes]:
     yield orjson.dumps({"end": True, "count": count}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def as_object(rows: Iterable[Row], deleted: Iterable[str] | None) -> Iterator[bytes]:
-    """One JSON object; `deleted` None leaves that key out. Over the contract's 64 MiB it raises NotAcceptable."""
+def as_object(rows: Iterable[StoredFile], deleted: Iterable[str] | None) -> Iterator[bytes]:
+    """Generate one JSON object. `deleted` None omits that key. Raise NotAcceptable above the contract's 64 MiB."""
     before = b'{"success":true,"files":['
     empty, total = before, 0
     for row in rows:
@@ -103,8 +104,8 @@ def as_object(rows: Iterable[Row], deleted: Iterable[str] | None) -> Iterator[by
         total += len(piece) + 1
         if total > MAX_ANSWER_BYTES:
             raise NotAcceptable(
-                f"this answer is over {MAX_ANSWER_BYTES:,} bytes as one JSON object: "
-                "ask for it as a stream, with Accept: application/x-ndjson"
+                f"this answer has more than {MAX_ANSWER_BYTES:,} bytes as one JSON object: "
+                "request NDJSON with Accept: application/x-ndjson"
             )
         yield before
         yield piece
@@ -114,7 +115,7 @@ def as_object(rows: Iterable[Row], deleted: Iterable[str] | None) -> Iterator[by
 
 
 def in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in chunks of about CHUNK_BYTES: what is worth a turn in another thread and a write."""
+    """Join pieces into chunks of about CHUNK_BYTES, so that each thread switch and write moves enough bytes."""
     chunk: list[bytes] = []
     held = 0
     for piece in pieces:
@@ -128,7 +129,7 @@ def in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """`chunks` as one gzip stream, at the level that costs least time."""
+    """Compress `chunks` as one gzip stream, at the fastest level."""
     press = zlib.compressobj(level=1, wbits=31)
     for chunk in chunks:
         yield press.compress(chunk)

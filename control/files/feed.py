@@ -1,10 +1,10 @@
-"""Who waits for an app's next revision, and waking them.
+"""Wakes held requests when their app gets a new revision.
 
-Invariants: those who wait for one app are woken in the order in which they came. No change is lost between a look at
-the store and the wait that follows it: a change is published on the loop's own thread and only after its commit, and
-`newer` first looks at what was published. A waiter is one future and one timer, no task.
+Invariants: the requests that wait for one app are woken in the order of their arrival. No change is lost between
+reading the store and waiting: a change is published on the event loop's thread after its commit, and `newer` first
+compares with the newest published revision. A waiter costs one future and one timer, not a task.
 
-Revisions of other processes (`control app` writes none) are not seen here; a poll sees them.
+Revisions written by another process are not published here; clients find them with their next poll.
 
 What must not live here: HTTP, the store.
 """
@@ -16,7 +16,7 @@ from collections import defaultdict
 
 
 class Feed:
-    """Only for the loop's own thread: other threads go through `call_soon_threadsafe`."""
+    """For the event loop's thread only; other threads use `call_soon_threadsafe`."""
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
@@ -31,14 +31,14 @@ class Feed:
         return self._closed
 
     def publish(self, app_id: str, revision: int) -> None:
-        """Say that `revision` of the app is committed. Older ones than the newest said are no news."""
+        """Announce that `revision` of the app is committed. Revisions below the newest one have no effect."""
         self._newest[app_id] = max(revision, self._newest.get(app_id, 0))
         for future, than in list(self._waiting.get(app_id, {}).items()):
             if than < revision and not future.done():
                 future.set_result(None)
 
     async def newer(self, app_id: str, than: int, seconds: float) -> None:
-        """Return once a revision above `than` was published, after `seconds`, or when the feed closes."""
+        """Return when a revision above `than` is published, after `seconds`, or when the feed closes."""
         if self._closed or self._newest.get(app_id, 0) > than:
             return
         future = asyncio.get_running_loop().create_future()
@@ -55,7 +55,7 @@ class Feed:
                 del self._waiting[app_id]
 
     def close(self) -> None:
-        """Wake everybody, for good: the server is stopping."""
+        """Wake all waiters, and let later ones return at once: the server is stopping."""
         self._closed = True
         for waiting in self._waiting.values():
             for future in waiting:

@@ -1,7 +1,7 @@
-"""What a request for the files asks for, and what it gets: 200, 226 or 304, held or not, in which form.
+"""Decides the response to a request for the files: 200, 226 or 304, held or not, JSON or NDJSON.
 
-Pure: request headers and the current head in, a decision out. The rules are those of RFC 9110 (conditions,
-negotiation), RFC 7240 (Prefer: wait) and RFC 3229 (deltas), as the contract's section 3 uses them.
+Pure: takes the request headers and the current set, returns the decision. The rules are those of RFC 9110 (conditional
+requests, content negotiation), RFC 7240 (Prefer: wait) and RFC 3229 (deltas), as in the contract, section 3.
 
 What must not live here: waiting, reading files.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from control.errors import NotAcceptable, Stale
-from control.storage.head import Head
+from control.storage.head import SetHead
 
 Format = Literal["json", "ndjson"]
 
@@ -23,7 +23,7 @@ HEADERS = ("accept", "accept-encoding", "a-im", "prefer", "if-match", "if-none-m
 VARY = "Accept, Accept-Encoding, A-IM"
 DELTA = "files-delta"
 MAX_WAIT = 60
-"""Seconds a request is held at most, whatever it asks for: what proxies on the way let pass."""
+"""Seconds. The longest time that a request is held, because proxies end requests that take longer."""
 
 _TAG = re.compile(r'\s*(?:((?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*")\s*)?(?:,|$)')
 _ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+')
@@ -32,27 +32,31 @@ _Q = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """`wait`: seconds, 0 for an answer at once. The tags are as the client wrote them; None: no such header."""
+class FilesRequest:
+    """The relevant headers of a request, parsed."""
 
     form: Format
     gzip: bool
     wait: int
+    """Seconds to hold the request; 0 answers at once."""
     delta: bool
     match: tuple[str, ...] | None
+    """The tags of If-Match as the client wrote them; None without that header."""
     none_match: tuple[str, ...] | None
+    """The tags of If-None-Match, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """304. `hold`: a change would make another answer of it, so that waiting for one has a point."""
+    """304."""
 
     hold: bool
+    """A change of the set would change the answer, so the request can be held until then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """226 against revision `base`, whose tag the client wrote as `tag`."""
+    """226 against revision `base`, which the client named as `tag`."""
 
     base: int
     tag: str
@@ -63,16 +67,16 @@ class Whole:
     """200."""
 
 
-def read(headers: Mapping[str, str], *, near: bool = False) -> Ask:
-    """What a request asks for. `headers`: lower-case name → value, several lines joined with commas.
+def read(headers: Mapping[str, str], *, near: bool = False) -> FilesRequest:
+    """Parse the request headers. `headers`: lower-case name → value, repeated fields joined with commas.
 
-    `near`: the client is on this machine, where compressing costs more time than sending; it is done for one that takes
-    nothing else.
+    `near`: the client is on this machine, where compressing takes longer than sending. Then the response is compressed
+    only if the client accepts nothing else.
     """
     codings = _qualities(headers.get("accept-encoding", ""))
     plain = codings.get("identity", codings.get("*", 1.0))
     packed = codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0)))
-    return Ask(
+    return FilesRequest(
         form=_form(headers.get("accept", "")),
         gzip=packed > 0 and (plain == 0 or not near),
         wait=_wait(headers.get("prefer", "")),
@@ -82,30 +86,30 @@ def read(headers: Mapping[str, str], *, near: bool = False) -> Ask:
     )
 
 
-def decide(ask: Ask, head: Head) -> Unchanged | Delta | Whole:
-    """If-Match comes first (412), then If-None-Match (304), then a delta against the newest base that can be one."""
-    require(ask.match, head)
-    if ask.none_match is None:
+def decide(request: FilesRequest, head: SetHead) -> Unchanged | Delta | Whole:
+    """Evaluate If-Match (412), then If-None-Match (304), then look for the newest usable base of a delta."""
+    require(request.match, head)
+    if request.none_match is None:
         return Whole()
-    if "*" in ask.none_match:
+    if "*" in request.none_match:
         return Unchanged(hold=False)
-    bases = [(revision, tag) for tag in ask.none_match if (revision := _revision(tag, head)) is not None]
+    bases = [(revision, tag) for tag in request.none_match if (revision := _revision(tag, head)) is not None]
     if any(revision == head.revision for revision, _ in bases):
         return Unchanged(hold=True)
     bases = [(revision, tag) for revision, tag in bases if head.floor <= revision < head.revision]
-    if ask.delta and bases:
+    if request.delta and bases:
         return Delta(*max(bases))
     return Whole()
 
 
-def require(match: tuple[str, ...] | None, head: Head) -> None:
-    """If-Match: the current set must be one of those named, compared strongly, else 412."""
+def require(match: tuple[str, ...] | None, head: SetHead) -> None:
+    """Raise Stale (412) unless If-Match names the current set, by strong comparison."""
     if match is not None and "*" not in match and head.tag not in match:
-        raise Stale(f"the set is at {head.tag} now, which If-Match does not name", {"ETag": head.tag})
+        raise Stale(f"the current set is {head.tag}, which If-Match does not name", {"ETag": head.tag})
 
 
 def tags(value: str | None) -> tuple[str, ...] | None:
-    """A list of entity tags, or `*`; None without the header. What is no such list names no tag of ours."""
+    """Parse a list of entity tags or `*`. Return None without the header, and () if it is malformed."""
     if not value:
         return None
     if value.strip() == "*":
@@ -122,8 +126,8 @@ def tags(value: str | None) -> tuple[str, ...] | None:
     return tuple(found)
 
 
-def _revision(tag: str, head: Head) -> int | None:
-    """Which revision of this set a tag names. A weak tag counts: proxies that compress weaken ours on the way."""
+def _revision(tag: str, head: SetHead) -> int | None:
+    """Return the revision that a tag names, or None. Weak tags count, because compressing proxies weaken ours."""
     opaque = tag.removeprefix("W/").strip('"')
     epoch, _, number = opaque.rpartition("-")
     if epoch != head.epoch or not re.fullmatch("0|[1-9][0-9]{0,17}", number):
@@ -132,19 +136,19 @@ def _revision(tag: str, head: Head) -> int | None:
 
 
 def _form(accept: str) -> Format:
-    """JSON, unless the client likes NDJSON better: a client that takes anything gets the plain form."""
+    """Return NDJSON only if the client prefers it: a client that accepts anything gets JSON."""
     if not accept.strip():
         return "json"
     ranges = _qualities(accept)
-    lines, plain = (_liking(ranges, MEDIA[form]) for form in ("ndjson", "json"))
+    lines, plain = (_quality(ranges, MEDIA[form]) for form in ("ndjson", "json"))
     if lines > plain:
         return "ndjson"
     if plain > 0:
         return "json"
-    raise NotAcceptable(f"the files are served as {MEDIA['json']} and as {MEDIA['ndjson']}; Accept takes neither")
+    raise NotAcceptable(f"the files are served as {MEDIA['json']} and {MEDIA['ndjson']}, and Accept allows neither")
 
 
-def _liking(ranges: Mapping[str, float], media: str) -> float:
+def _quality(ranges: Mapping[str, float], media: str) -> float:
     for pattern in (media, "application/*", "*/*"):
         if pattern in ranges:
             return ranges[pattern]
@@ -152,7 +156,7 @@ def _liking(ranges: Mapping[str, float], media: str) -> float:
 
 
 def _wait(prefer: str) -> int:
-    """Seconds of the first `wait` preference. RFC 7240: what cannot be understood is ignored."""
+    """Return the seconds of the first `wait` preference. RFC 7240: malformed preferences are ignored."""
     for name, value in _preferences(prefer):
         if name == "wait":
             return min(int(value), MAX_WAIT) if re.fullmatch("[0-9]{1,9}", value) else 0
@@ -166,7 +170,7 @@ def _preferences(prefer: str) -> Iterator[tuple[str, str]]:
 
 
 def _qualities(value: str) -> dict[str, float]:
-    """`a;q=0.5, b` → {a: 0.5, b: 1}; other parameters are left aside, a q that is none counts as 0."""
+    """Parse `a;q=0.5, b` as {a: 0.5, b: 1}. Other parameters are ignored, and an invalid q counts as 0."""
     found: dict[str, float] = {}
     for item in _ITEM.findall(value):
         name, *params = (part.strip().lower() for part in item.split(";"))

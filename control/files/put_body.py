@@ -1,10 +1,10 @@
-"""The body of a PUT: bytes → the files and deletions of one call, or a refusal that names what is wrong.
+"""Parses the body of a PUT into files and deletions, or raises an error that names the faulty entry.
 
-Pure. It is read entry by entry, with the standard library's parser: one call of a faster one over the whole body
-would hold the interpreter's lock for as long as it takes (a fifth of a second for 64 MiB), and every held request
-would wait for it. Entry by entry, another thread gets its turn in between.
+Pure. The standard library's JSON decoder parses it entry by entry. One call of a faster parser for the whole body
+would hold the interpreter lock for 0.2 s (64 MiB), and all held requests with it; between two entries other threads
+can run.
 
-What must not live here: what is stored; a clash with that is found by store.py.
+What must not live here: comparing with the stored set (store.py).
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 @dataclass(slots=True)
-class Call:
+class PutRequest:
     files: list[Upsert] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
 
 
-def parse(body: bytes) -> Call:
-    """`{"files": [{"filepath", "content", "encoding"?, "file_type"?}], "deleted": ["path", …]}`; either may be absent.
+def parse(body: bytes) -> PutRequest:
+    """Parse `{"files": [{"filepath", "content", "encoding"?, "file_type"?}], "deleted": ["path", …]}`.
 
-    Unknown keys are ignored. BadRequest names the entry and what it should have been; TooLarge, the limit.
+    Either key may be absent, and unknown keys are ignored. BadRequest names the entry and what was expected; TooLarge
+    names the limit.
     """
-    call = Call()
+    request = PutRequest()
     keys: set[str] = set()
     for key, place, value in _walk(body):
         if place is None:
@@ -48,18 +49,19 @@ def parse(body: bytes) -> Call:
         elif key == "files":
             if place >= MAX_FILES:
                 raise TooLarge(f"files has more than {MAX_FILES:,} entries")
-            call.files.append(_file(value, f"files[{place}]"))
+            request.files.append(_file(value, f"files[{place}]"))
         else:
-            call.deleted.append(_path(value, f"deleted[{place}]"))
+            request.deleted.append(_path(value, f"deleted[{place}]"))
     if not keys & {"files", "deleted"}:
         raise BadRequest("the body has neither files nor deleted")
-    _refuse_disagreements(call)
-    return call
+    _refuse_contradictions(request)
+    return request
 
 
 def _walk(body: bytes) -> Iterator[tuple[str, int | None, Any]]:
-    """(key, None, value) for each key of the object, and (key, place, element) for those of the two arrays, which
-    themselves are shown as empty lists.
+    """Yield (key, None, value) for each key, and (key, place, element) for each element of the two arrays.
+
+    The value of the arrays themselves is an empty list.
     """
     try:
         yield from _Text(body.decode()).pairs()
@@ -70,7 +72,7 @@ def _walk(body: bytes) -> Iterator[tuple[str, int | None, Any]]:
 
 
 class _Text:
-    """A JSON object that is read one value at a time. Raises ValueError where the text is none."""
+    """Reads a JSON object one value at a time. Raises ValueError if the text is not JSON."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -84,7 +86,7 @@ class _Text:
             key = self._value()
             if not isinstance(key, str):
                 raise self._wrong("a key in quotes was expected")
-            self._take(":")
+            self._expect(":")
             if key in {"files", "deleted"} and self._next() == "[":
                 yield key, None, []
                 for place, _ in enumerate(self._items("[", "]")):
@@ -92,10 +94,10 @@ class _Text:
             else:
                 yield key, None, self._value()
         if self._next():
-            raise self._wrong("the body goes on after its end")
+            raise self._wrong("the body continues after the end of the object")
 
     def _items(self, first: str, last: str) -> Iterator[None]:
-        self._take(first)
+        self._expect(first)
         if self._next() == last:
             self._at += 1
             return
@@ -104,7 +106,7 @@ class _Text:
             if self._next() == last:
                 self._at += 1
                 return
-            self._take(",")
+            self._expect(",")
 
     def _value(self) -> Any:
         self._next()
@@ -116,7 +118,7 @@ class _Text:
         self._at = space.end() if space else self._at
         return self._text[self._at : self._at + 1]
 
-    def _take(self, character: str) -> None:
+    def _expect(self, character: str) -> None:
         if self._next() != character:
             raise self._wrong(f"{character!r} was expected")
         self._at += 1
@@ -138,7 +140,7 @@ def _file(entry: Any, where: str) -> Upsert:
         raise BadRequest(f"{where} has a content that is {_kind(content)}, not text")
     data = _bytes(content, entry.get("encoding"), where)
     if len(data) > MAX_FILE_BYTES:
-        raise TooLarge(f"{where} has {len(data):,} bytes; at most {MAX_FILE_BYTES:,} are taken")
+        raise TooLarge(f"{where} has {len(data):,} bytes; at most {MAX_FILE_BYTES:,} are accepted")
     return upsert(path, data, kind)
 
 
@@ -149,7 +151,7 @@ def _bytes(content: str, encoding: Any, where: str) -> bytes:
         if encoding == "base64":
             return base64.b64decode(content, validate=True)
     except UnicodeEncodeError:
-        raise BadRequest(f"{where} has a content with half a surrogate pair, which is no character") from None
+        raise BadRequest(f"{where} has a content with an unpaired surrogate, which is not a character") from None
     except (binascii.Error, ValueError):
         raise BadRequest(f"{where} has a content that is not base64") from None
     raise BadRequest(f"{where} has an encoding that is neither absent, 'utf-8' nor 'base64'")
@@ -163,22 +165,22 @@ def _path(path: Any, where: str) -> str:
     return path
 
 
-def _refuse_disagreements(call: Call) -> None:
+def _refuse_contradictions(request: PutRequest) -> None:
     paths: set[str] = set()
-    for place, file in enumerate(call.files):
+    for place, file in enumerate(request.files):
         if file.path in paths:
-            raise BadRequest(f"files[{place}] ({shown(file.path)!r}) is there twice")
+            raise BadRequest(f"files[{place}] ({shown(file.path)!r}) is a duplicate")
         paths.add(file.path)
-    for place, path in enumerate(call.deleted):
+    for place, path in enumerate(request.deleted):
         if path in paths:
-            raise BadRequest(f"deleted[{place}] ({shown(path)!r}) is in files too")
+            raise BadRequest(f"deleted[{place}] ({shown(path)!r}) is also in files")
     if clashing := sorted(overlapping(paths)):
         folder, inside = clashing[0], next(path for path in clashing if path.startswith(clashing[0] + "/"))
         raise BadRequest(f"{shown(folder)!r} cannot be a file: it is the folder of {shown(inside)!r}")
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _kind(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which set of files of an app is current, as a value. Pure."""
+"""The identity of an app's current set of files, as a value. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """Which set is current. A delta can start at any revision from `floor` on."""
-
+class SetHead:
     epoch: str
+    """Random per database, so that tags of a recreated database never equal old ones."""
     revision: int
     floor: int
+    """The oldest revision that a delta can start at."""
 
     @property
     def tag(self) -> str:
-        """The set's ETag. It names the set, not its bytes: JSON, NDJSON and gzip of one set share it (Vary keeps caches
-        apart, and no part of the answer can be asked for by range).
+        """The ETag of the set. JSON, NDJSON and gzip of one set share it: Vary separates them in caches, and ranges of
+        the answer are not served.
         """
         return f'"{self.epoch}-{self.revision}"'

@@ -1,7 +1,7 @@
-"""The database's form: an ordered list of migrations, counted by `PRAGMA user_version`.
+"""The schema of the database, as an ordered list of migrations. `PRAGMA user_version` counts them.
 
-A migration that was ever released is never edited; a new one is appended. Columns that every query reads stand
-before `content`, so that SQLite does not walk a large file's overflow pages to reach them.
+A released migration is never edited; a new one is appended. Columns that every query reads come before `content`, so
+that SQLite does not have to walk the overflow pages of large files to reach them.
 
 What must not live here: queries.
 """
@@ -14,7 +14,7 @@ MIGRATIONS = (
     """
     CREATE TABLE apps (
       app_id     TEXT PRIMARY KEY,
-      epoch      TEXT NOT NULL,              -- random: an ETag of a database that was made anew never equals an old one
+      epoch      TEXT NOT NULL,              -- random, so that tags of a recreated database never equal old ones
       revision   INTEGER NOT NULL DEFAULT 0, -- of the newest change; only grows
       floor      INTEGER NOT NULL DEFAULT 0, -- newest revision whose tombstones were pruned: older bases get no delta
       files      INTEGER NOT NULL DEFAULT 0,
@@ -65,12 +65,12 @@ MIGRATIONS = (
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the database to the newest form, each migration all or nothing. A newer database than ours is refused."""
+    """Apply the missing migrations, each in a transaction. Raise DatabaseError if the database is too new."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise sqlite3.DatabaseError(
-            f"the database has form {version}, and this program knows forms up to {len(MIGRATIONS)}: "
-            "use the program that made it, or another --db"
+            f"the database has schema version {version}, and this program supports versions up to {len(MIGRATIONS)}: "
+            "use the program that created it, or another --db"
         )
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -1,9 +1,9 @@
-"""Questions to the store, all answered from one moment: a change that is committed meanwhile is not seen.
+"""Queries, all answered from one read transaction: changes that are committed meanwhile are not visible.
 
-Whoever asks decides where: short questions on the loop's own thread, long answers in another one with a connection
-of their own (store.py, `look` and `view`).
+The caller chooses the connection: `Store.snapshot` for short queries on the event loop's thread, `Store.long_snapshot`
+for long ones on another thread.
 
-What must not live here: changes, and what an answer looks like.
+What must not live here: writes, and the form of an answer.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from control.files.entries import Row
-from control.storage.head import Head
+from control.files.entries import StoredFile
+from control.storage.head import SetHead
 
 WHOLE = -1
-"""The base of a delta that is the whole set."""
+"""The base that stands for the whole set."""
 
 _ROWS = (
     "SELECT filepath, CASE WHEN inline THEN CAST(content AS TEXT) END, content_hash, size, file_type,"
@@ -25,23 +25,23 @@ _ROWS = (
 )
 
 
-class Snapshot:
+class StoreSnapshot:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._do = connection.execute
 
     @classmethod
     @contextmanager
     def of(cls, connection: sqlite3.Connection) -> Iterator[Self]:
-        """Hold one moment of the database; the first question fixes it."""
+        """Open a read transaction, which starts with the first query."""
         connection.execute("BEGIN")
         try:
             yield cls(connection)
         finally:
             connection.execute("ROLLBACK")
 
-    def head(self, app_id: str) -> Head | None:
+    def head(self, app_id: str) -> SetHead | None:
         row = self._do("SELECT epoch, revision, floor FROM apps WHERE app_id = ?", (app_id,)).fetchone()
-        return Head(*row) if row else None
+        return SetHead(*row) if row else None
 
     def app_of_key(self, digest: str) -> str | None:
         row = self._do("SELECT app_id FROM keys WHERE key_hash = ?", (digest,)).fetchone()
@@ -52,7 +52,7 @@ class Snapshot:
         return row[0] if row else None
 
     def is_small(self, app_id: str, base: int, *, files: int, size: int) -> bool:
-        """Whether what changed after `base` is at most so much. Asks the indexes alone, and stops when it is more."""
+        """True if at most `files` entries and `size` bytes changed after `base`. Reads indexes only."""
         count, total = self._do(
             "SELECT count(*), total(size) FROM (SELECT CASE WHEN inline THEN size ELSE 0 END AS size FROM files"
             " WHERE app_id = ?1 AND revision > ?2 LIMIT ?3 + 1)",
@@ -64,8 +64,8 @@ class Snapshot:
         ).fetchone()
         return bool(count + gone <= files and total <= size)
 
-    def rows(self, app_id: str, base: int) -> Iterator[Row]:
-        """The files that changed after revision `base`, in the order in which they did; or all, by their paths."""
+    def rows(self, app_id: str, base: int) -> Iterator[StoredFile]:
+        """Return the files that changed after revision `base`, oldest change first; for WHOLE all files, by path."""
         if base == WHOLE:
             found = self._do(_ROWS + " WHERE app_id = ? ORDER BY filepath", (app_id,))
         else:
@@ -73,10 +73,10 @@ class Snapshot:
                 _ROWS + " INDEXED BY files_by_revision WHERE app_id = ? AND revision > ? ORDER BY revision",
                 (app_id, base),
             )
-        return (Row(*row) for row in found)
+        return (StoredFile(*row) for row in found)
 
     def deleted(self, app_id: str, base: int) -> Iterator[str]:
-        """The paths that were deleted after `base` and are not there again, in the order of their deletions."""
+        """Return the paths deleted after `base` and not created again since, oldest deletion first."""
         found = self._do(
             "SELECT filepath FROM tombstones INDEXED BY tombstones_by_revision"
             " WHERE app_id = ? AND revision > ? ORDER BY revision",
@@ -85,7 +85,7 @@ class Snapshot:
         return (path for (path,) in found)
 
     def hashes(self, app_id: str, at: str = "") -> dict[str, str]:
-        """Every path with the hash of its bytes; with `at`, only that path and what lies below it as a folder."""
+        """Return path → hash of every file, or of `at` and everything below it."""
         if not at:
             return dict(self._do("SELECT filepath, content_hash FROM files WHERE app_id = ?", (app_id,)))
         return dict(
@@ -97,19 +97,19 @@ class Snapshot:
         )
 
     def blob(self, app_id: str, sha256: str) -> tuple[int, int] | None:
-        """Where the bytes of a hash are, and how many: (row, size)."""
+        """Return (row id, size) of a file with this hash, or None."""
         found = self._do(
             "SELECT rowid, size FROM files WHERE app_id = ? AND content_hash = ? LIMIT 1", (app_id, sha256)
         ).fetchone()
         return (found[0], found[1]) if found else None
 
     def bytes_of(self, row: int, start: int, length: int) -> bytes:
-        """A part of a file's bytes; `row` is what `blob` said in this same moment."""
+        """Return a part of a file. `row` is a result of `blob` in this same transaction."""
         found = self._do("SELECT substr(content, ?, ?) FROM files WHERE rowid = ?", (start + 1, length, row)).fetchone()
         return bytes(found[0])
 
     def machines(self, app_id: str) -> list[tuple[bytes, str]]:
-        """Every machine's newest report as it came, with the time, the newest first."""
+        """Return (report, time received) of each machine, newest first."""
         found = self._do(
             "SELECT state, received_at FROM activity WHERE app_id = ? ORDER BY received_at DESC", (app_id,)
         )

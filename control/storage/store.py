@@ -1,14 +1,14 @@
-"""What is stored, and every change of it: apps, keys, files by revision, activity. SQLite in WAL mode.
+"""Stores apps, keys, files by revision, and activity, in SQLite (WAL mode).
 
 Invariants:
-- A revision is one committed transaction: a call is there whole or not at all, and a revision that was answered is on
-  the disk (synchronous=FULL), because an agent that holds its ETag would otherwise be told "unchanged" after a power
-  cut that took the revision and a later change that reused its number.
-- One connection writes, and only in the writer's own thread (`in_turn`), one change after the other. Readers never
-  wait for it: they look through connections of their own (snapshot.py).
-- `committed` is called after the commit, in the writer's thread.
+- A revision is one committed transaction, and it is on stable storage before it is acknowledged (synchronous=FULL).
+  Otherwise a power cut could lose it, a later change could reuse its number, and an agent that holds its ETag would
+  get a 304 for other content.
+- One connection writes, only on the writer's thread (`run_in_writer`), one change at a time. Readers have connections
+  of their own and never wait for it (snapshot.py).
+- `committed` is called after the commit, on the writer's thread.
 
-What must not live here: HTTP, who waits.
+What must not live here: HTTP, held requests.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from agent.clock import Clock, rfc3339
 from agent.paths import MAX_FILES, MAX_SET_BYTES, folders_of, shown
 from control.errors import Conflict, NotFound, TooLarge
 from control.files.entries import Upsert, is_inline, type_of
-from control.storage.head import Head
+from control.storage.head import SetHead
 from control.storage.schema import migrate
-from control.storage.snapshot import Snapshot
+from control.storage.snapshot import StoreSnapshot
 
 T = TypeVar("T")
 
 LOG_REVISIONS = 10_000
-"""How many revisions back a delta can start: older tombstones are pruned."""
+"""How many revisions back a delta can start. Older tombstones are deleted."""
 
 MACHINES = 100
-"""How many machines' reports are kept per app, the newest."""
+"""How many machines' reports are kept per app."""
 
 _UPSERT = """
     INSERT INTO files
@@ -48,16 +48,16 @@ _UPSERT = """
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What a change came to: the set's head after it, and how many files it changed and deleted."""
+class WriteResult:
+    """The result of a change: the current set after it, and how many files it changed and deleted."""
 
-    head: Head
+    head: SetHead
     changed: int
     deleted: int
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Several threads use a connection, never two at a time: SQLite itself is built for that (threadsafety 3).
+    # Several threads use a connection, never two at the same time. SQLite supports that (threadsafety 3).
     connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
@@ -65,7 +65,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 class Store:
-    """Opens the database, and makes it where it is missing. `close` may be called twice."""
+    """Opens the database, and creates it if it is missing. `close` may be called twice."""
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
@@ -76,31 +76,31 @@ class Store:
         self._writer.execute("PRAGMA journal_mode = WAL")
         migrate(self._writer)
         self._reader = _connect(path)
-        self._turn = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._writer_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     def close(self) -> None:
-        self._turn.shutdown(wait=True)
+        self._writer_thread.shutdown(wait=True)
         self._reader.close()
         self._writer.close()
 
-    async def in_turn(self, work: Callable[[], T]) -> T:
-        """Run a change in the writer's thread, after those that came before. A cancelled caller does not stop it."""
-        return await asyncio.get_running_loop().run_in_executor(self._turn, work)
+    async def run_in_writer(self, work: Callable[[], T]) -> T:
+        """Run `work` on the writer's thread, after earlier changes. Cancelling the caller does not stop it."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer_thread, work)
 
     @contextmanager
-    def look(self) -> Iterator[Snapshot]:
-        """One consistent view for a short question on the loop's thread. Never await inside."""
-        with Snapshot.of(self._reader) as snapshot:
+    def snapshot(self) -> Iterator[StoreSnapshot]:
+        """A read transaction for short queries on the event loop's thread. Do not await inside."""
+        with StoreSnapshot.of(self._reader) as snapshot:
             yield snapshot
 
     @contextmanager
-    def view(self) -> Iterator[Snapshot]:
-        """One consistent view with a connection of its own, for as long as a long answer takes, in any thread."""
-        with closing(_connect(self._path)) as connection, Snapshot.of(connection) as snapshot:
+    def long_snapshot(self) -> Iterator[StoreSnapshot]:
+        """A read transaction with a connection of its own, for long answers on any thread."""
+        with closing(_connect(self._path)) as connection, StoreSnapshot.of(connection) as snapshot:
             yield snapshot
 
     def add_app(self, app_id: str) -> bool:
-        """Create the app, with a new epoch; False when it is there already."""
+        """Create the app with a new epoch. Return False if it exists."""
         with self._change():
             made = self._writer.execute(
                 "INSERT INTO apps (app_id, epoch, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -109,28 +109,29 @@ class Store:
             return made.rowcount == 1
 
     def add_key(self, app_id: str, digest: str) -> None:
-        """Let a key, given by its sha256 in hex, open the app. The same again is fine; one of another app is not."""
+        """Add a key, given as its sha256 in hex. Repeating it has no effect; a key of another app raises Conflict."""
         with self._change():
             self._writer.execute(
                 "INSERT INTO keys (key_hash, app_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (digest, app_id, self._now()),
             )
-            if Snapshot(self._writer).app_of_key(digest) != app_id:
-                raise Conflict("this key opens another app already: a key opens one")
+            if StoreSnapshot(self._writer).app_of_key(digest) != app_id:
+                raise Conflict("this key belongs to another app, and a key can belong to one app only")
 
     def write(
         self,
         app_id: str,
         upserts: Iterable[Upsert],
         deleted: Iterable[str],
-        check: Callable[[Head], None] | None = None,
-    ) -> Written:
-        """Apply one call as one revision, all or nothing; deletions come first. Where nothing differs from what is
-        stored there is no new revision. Deleting what is not there is fine: a call that is repeated says the same.
-        `check` may refuse the set that is current. Either way the editor was active.
+        check: Callable[[SetHead], None] | None = None,
+    ) -> WriteResult:
+        """Apply deletions, then `upserts`, as one revision, completely or not at all.
+
+        If nothing differs from what is stored, there is no new revision. Deleting an absent file has no effect, so a
+        call can be repeated. `check` may refuse the current set. Every call counts as activity of the editor.
         """
         with self._change():
-            head = Snapshot(self._writer).head(app_id)
+            head = StoreSnapshot(self._writer).head(app_id)
             if head is None:
                 raise NotFound(f"there is no app {shown(app_id)!r}")
             if check is not None:
@@ -140,13 +141,13 @@ class Store:
                 change.delete(path)
             for file in upserts:
                 change.put(file)
-            written = Written(change.finish(head), change.changed, change.deleted)
+            written = WriteResult(change.finish(head), change.changed, change.deleted)
         if self.committed is not None and written.head.revision != head.revision:
             self.committed(app_id, written.head.revision)
         return written
 
     def report(self, app_id: str, machine: str, state: bytes) -> None:
-        """Keep a machine's newest report. It may be lost with the machine's power: the next one is due in 30 s."""
+        """Store a machine's newest report. It is not synced to disk, because the next one follows within 30 s."""
         now = self._now()
         with self._change(durable=False):
             self._writer.execute(
@@ -177,7 +178,7 @@ class Store:
 
 
 class _Change:
-    """One revision in the making, inside its transaction."""
+    """Builds one revision, inside its transaction."""
 
     def __init__(self, connection: sqlite3.Connection, app_id: str, revision: int, now: str) -> None:
         self._do = connection.execute
@@ -215,8 +216,8 @@ class _Change:
         self._bytes += size - (old[1] if old else 0)
         self.changed += 1
 
-    def finish(self, head: Head) -> Head:
-        """Check the set as a whole, number it, prune. Returns its head: the old one where nothing changed."""
+    def finish(self, head: SetHead) -> SetHead:
+        """Check the whole set, number it, delete old tombstones. Return the old head if nothing changed."""
         self._do("UPDATE apps SET edited_at = ? WHERE app_id = ?", (self._now, self._app_id))
         if not self.changed and not self.deleted:
             return head
@@ -227,13 +228,13 @@ class _Change:
             (self._revision, len(self._new) - self.deleted, self._bytes, self._app_id),
         ).fetchall()[0]
         if files > MAX_FILES:
-            raise TooLarge(f"the set would have {files:,} files; at most {MAX_FILES:,} are taken")
+            raise TooLarge(f"the set would have {files:,} files; at most {MAX_FILES:,} are accepted")
         if size > MAX_SET_BYTES:
-            raise TooLarge(f"the set would have {size:,} bytes; at most {MAX_SET_BYTES:,} are taken")
-        return Head(head.epoch, self._revision, self._prune(head.floor))
+            raise TooLarge(f"the set would have {size:,} bytes; at most {MAX_SET_BYTES:,} are accepted")
+        return SetHead(head.epoch, self._revision, self._prune(head.floor))
 
     def _refuse_overlaps(self) -> None:
-        """Only new paths can clash: against a file where a folder must be, or a folder where the file must be."""
+        """Raise Conflict if a new path is a folder of a stored file, or lies below a stored file."""
         fine: set[str] = set()
         for path in self._new:
             for folder in folders_of(path):
@@ -243,7 +244,7 @@ class _Change:
                         "SELECT 1 FROM files WHERE app_id = ? AND filepath = ?", (self._app_id, folder)
                     ).fetchone()
                 ):
-                    raise Conflict(f"{shown(path)!r} cannot be: {shown(folder)!r} is a file, not a folder")
+                    raise Conflict(f"{shown(path)!r} cannot be stored: {shown(folder)!r} is a file, not a folder")
                 fine.add(folder)
             inside = self._do(  # "0" is the character after "/": the range holds exactly what lies below the path
                 "SELECT filepath FROM files"

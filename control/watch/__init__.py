@@ -1,4 +1,4 @@
-"""A folder on disk as an app's files, for `--watch` and `scripts/dev`.
+"""Serves a local folder as an app's files, for `--watch` and `scripts/dev`.
 
 Start reading at `watch.py`.
 """

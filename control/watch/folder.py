@@ -1,7 +1,7 @@
-"""A folder on the disk as a set of files: what is in it, and what of that is the app's.
+"""Lists and reads the files of a folder that belong to the app.
 
-Plain calls, in whatever thread they are made. Links are never followed. A file that vanishes while it is read was never
-there; one that is read half written is read again when its next event comes, because its stamp differs by then.
+Blocking calls, for any thread. Links are never followed. A file that disappears while it is read counts as absent. A
+file that is read half written is read again at its next event, because its stamp has changed.
 
 What must not live here: events (watch.py), the store.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent.paths import MAX_FILE_BYTES, folders_of, refusal
 
-_LEFT_OUT = frozenset(
+_IGNORED = frozenset(
     {".git", ".next", "node_modules", ".preview", ".preview-agent", "next-env.d.ts", ".DS_Store", "4913"}
 )
 _TEMPORARY = re.compile(
@@ -26,34 +26,33 @@ _TEMPORARY = re.compile(
 )
 
 Stamp = tuple[int, int, int, int]
-"""Size, time of content, time of inode, inode: a file whose stamp is the same was not written since."""
+"""Size, mtime, ctime and inode. A file with an unchanged stamp was not written since."""
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class PresentFile:
     path: str
     stamp: Stamp
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Something that its owner may expect in the app, and why it is not. `keep`: it is the app's, and cannot be read as
-    it is now, so what was stored of it before (of all below it, where it is a folder) is better than nothing.
-    """
+class Excluded:
+    """A path that the app's owner may expect in the app, and that is not stored."""
 
     path: str
     why: str
     keep: bool
+    """It belongs to the app and cannot be read now, so what was stored of it before (or below it) stays."""
 
 
-def is_left_out(path: str) -> bool:
-    """Whether a path is not the app's and nobody expects it to be: tools' folders, editors' temporary files. Pure."""
-    return any(part in _LEFT_OUT or _TEMPORARY.fullmatch(part) for part in path.split("/"))
+def is_never_app_file(path: str) -> bool:
+    """True for paths that are never part of an app: folders of tools, temporary files of editors. Pure."""
+    return any(part in _IGNORED or _TEMPORARY.fullmatch(part) for part in path.split("/"))
 
 
-def walk(root: Path, start: str = "") -> Iterator[Present | LeftOut]:
-    """What is at `start` (relative to `root`; "" is all of it) and below."""
-    if is_left_out(start) or not all(_is_folder(root / folder) for folder in folders_of(start)):
+def walk(root: Path, start: str = "") -> Iterator[PresentFile | Excluded]:
+    """Yield the files at `start` and below it. `start` is relative to `root`; "" stands for all of it."""
+    if is_never_app_file(start) or not all(_is_folder(root / folder) for folder in folders_of(start)):
         return
     pending = [start]
     while pending:
@@ -64,44 +63,44 @@ def walk(root: Path, start: str = "") -> Iterator[Present | LeftOut]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            yield LeftOut(path, f"cannot be read: {error.strerror}", keep=True)
+            yield Excluded(path, f"cannot be read: {error.strerror}", keep=True)
             continue
-        if left_out := _unfit(path, found):
-            yield left_out
+        if excluded := _exclusion(path, found):
+            yield excluded
         elif stat.S_ISDIR(found.st_mode):
-            pending += [inside for name in names if not is_left_out(inside := f"{path}/{name}" if path else name)]
+            pending += [inside for name in names if not is_never_app_file(inside := f"{path}/{name}" if path else name)]
         else:
-            yield Present(path, _stamp(found))
+            yield PresentFile(path, _stamp(found))
 
 
-def read(root: Path, path: str) -> tuple[bytes, Stamp] | LeftOut | None:
-    """A file's bytes with the stamp that they had when reading began; None when it is gone."""
+def read(root: Path, path: str) -> tuple[bytes, Stamp] | Excluded | None:
+    """Return the bytes of a file with its stamp from before reading, or None if it is absent."""
     try:
         descriptor = os.open(root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             before = os.fstat(descriptor)
-            if left_out := _unfit(path, before):
-                return left_out
+            if excluded := _exclusion(path, before):
+                return excluded
             data = file.read(MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return LeftOut(path, f"cannot be read: {error.strerror}", keep=True)
+        return Excluded(path, f"cannot be read: {error.strerror}", keep=True)
     return (data, _stamp(before)) if len(data) <= MAX_FILE_BYTES else _too_large(path, len(data))
 
 
-def _unfit(path: str, found: os.stat_result) -> LeftOut | None:
+def _exclusion(path: str, found: os.stat_result) -> Excluded | None:
     if path and (why := refusal(path)):
-        return LeftOut(path, why, keep=False)
+        return Excluded(path, why, keep=False)
     if stat.S_ISLNK(found.st_mode):
-        return LeftOut(path, "is a link, and links are not followed", keep=False)
+        return Excluded(path, "is a link, and links are not followed", keep=False)
     if stat.S_ISREG(found.st_mode):
         return _too_large(path, found.st_size) if found.st_size > MAX_FILE_BYTES else None
-    return None if stat.S_ISDIR(found.st_mode) else LeftOut(path, "is no regular file", keep=False)
+    return None if stat.S_ISDIR(found.st_mode) else Excluded(path, "is not a regular file", keep=False)
 
 
-def _too_large(path: str, size: int) -> LeftOut:
-    return LeftOut(path, f"has {size:,} bytes or more; at most {MAX_FILE_BYTES:,} are taken", keep=True)
+def _too_large(path: str, size: int) -> Excluded:
+    return Excluded(path, f"has {size:,} bytes or more; at most {MAX_FILE_BYTES:,} are accepted", keep=True)
 
 
 def _names(folder: Path) -> list[str]:

@@ -1,11 +1,11 @@
 import type { NextConfig } from "next";
 
 const config: NextConfig = {
-  // Without it, Turbopack looks for a lock file in the folders above and may take one of them for the project.
+  // Without this, Turbopack looks for a lock file in the folders above, and may choose one of them as the root.
   turbopack: { root: __dirname },
-  // Next would write notes for coding assistants into the app's own files.
+  // Next would write a file for coding assistants (AGENTS.md) into the app.
   agentRules: false,
-  // The preview shows the app and nothing else; errors still get their overlay.
+  // The preview shows only the app. Errors still get their overlay.
   devIndicators: false,
 };
 

@@ -1,5 +1,5 @@
-"""The numbers behind the budgets: every row is measured beside what it is compared with, in one run on one machine.
+"""Measures the budgets of docs/decisions.md: each row beside what it is compared with, in one run on one machine.
 
-One module is one family of rows: `measure(bench)` makes what it needs, measures, takes it down again and returns rows.
-A budget is compared and said, never asserted: timings of a shared machine are no reason for a red suite.
+One module per family of rows: `measure(bench)` sets up, measures, cleans up and returns rows. Start reading at
+`__main__.py`. Budgets are compared and printed, never asserted, because timings on a shared machine vary.
 """

@@ -1,7 +1,7 @@
-"""The command line of scripts/bench: choose families, run them one after the other, print the table, write the JSON.
+"""The command line of scripts/bench: runs families of rows one after the other, prints a table, writes JSON.
 
-Exit status: 0 when everything asked for was measured, met or missed; 1 when something could not be; 130 after Ctrl-C,
-with the rows that there were by then.
+Exit status: 0 if everything was measured, whether budgets were met or missed; 1 if something could not be measured; 130
+after Ctrl-C, with the rows until then.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from scripts.benches.rows import Row, left_out
 
 FAMILIES: Mapping[str, tuple[Callable[[Bench], Awaitable[list[Row]]], str]] = {
     "change": (change.measure, "a change at the backend -> its bytes on disk"),
-    "visible": (visible.measure, "a change at the backend -> seen in Chromium"),
+    "visible": (visible.measure, "a change at the backend -> its text in Chromium"),
     "sync": (sync.measure, "the first sync of 5,000 files"),
     "start": (start.measure, "exec -> the waking page, and the first page"),
-    "idle": (idle.measure, "what an agent costs that has nothing to do"),
+    "idle": (idle.measure, "the cost of an idle agent"),
     "gateway": (gateway.measure, "what the gateway adds to an answer"),
-    "control": (waiting.measure, "the reference backend with many waiting machines"),
-    "stop": (stop.measure, "SIGTERM -> everything gone"),
+    "control": (waiting.measure, "the reference backend with many held requests"),
+    "stop": (stop.measure, "SIGTERM -> no process left"),
 }
 
 
 class Run:
-    """What there is so far; `loads` is by family, before and after."""
+    """The results so far. `loads`: family → load average before and after it."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -53,7 +53,7 @@ class Run:
         self.bench.say(f"{name}: {what} (load {before})")
         try:
             self.rows += await measure(self.bench)
-        except Exception as error:  # noqa: BLE001 - one family that cannot be measured leaves the others their turn
+        except Exception as error:  # noqa: BLE001 - the other families are still measured
             traceback.print_exc()
             self.failed = True
             self.rows.append(left_out(name, what, "", f"could not be measured: {str(error) or type(error).__name__}"))
@@ -78,7 +78,7 @@ def main() -> int:
 
 def _family(name: str) -> str:
     if name not in FAMILIES:
-        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(FAMILIES)}")
+        raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(FAMILIES)}")
     return name
 
 
@@ -86,14 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     rows = "\n".join(f"  {name:<9}{what}" for name, (_, what) in FAMILIES.items())
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        description="Measures this machine against the budgets, each row beside what it is compared with.",
+        description="Measures the budgets on this machine, each row beside what it is compared with.",
         epilog=f"rows:\n{rows}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("rows", nargs="*", type=_family, metavar="ROW", help="all of them where none is named")
-    parser.add_argument("--quick", action="store_true", help="few samples: to see that it works, not what it says")
+    parser.add_argument("rows", nargs="*", type=_family, metavar="ROW", help="default: all of them")
+    parser.add_argument("--quick", action="store_true", help="few samples, to see that the benches work")
     parser.add_argument(
-        "--json", type=Path, default=Path("bench.json"), metavar="FILE", help="where all of it is written (%(default)s)"
+        "--json",
+        type=Path,
+        default=Path("bench.json"),
+        metavar="FILE",
+        help="file for the result (%(default)s)",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""The little apps that are previewed while something is measured."""
+"""The small app that is previewed during measurements."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ export default function Layout({ children }: { children: React.ReactNode }) {
 CSS = '@import "tailwindcss";\n'
 
 TWINS = ("Local", "Remote")
-"""Two components of each kind that differ in nothing but their name: one is changed by a rename(2) in the workspace,
-the other through the backend. Were it one file, each way would undo the other's work."""
+"""Two components of each kind that differ only in their name: one is changed by rename(2) in the workspace, the other
+through the backend. With one file, each would overwrite the other's changes."""
 
 
 def client(twin: str, word: str) -> str:
@@ -30,7 +30,7 @@ KINDS = {"client": client, "server": server}
 
 
 def component(kind: str, twin: str, word: str) -> tuple[str, str]:
-    """Path and text of one component that shows `word`."""
+    """Return path and text of a component that shows `word`."""
     return f"components/{twin}{kind.capitalize()}.tsx", KINDS[kind](twin, word)
 
 

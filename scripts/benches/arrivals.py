@@ -1,8 +1,7 @@
-"""When a file's new bytes stood under its name: inotify on its folder, read by a thread that does nothing else.
+"""Tells when new content of a file is in place, by inotify on its folder, on a thread of its own.
 
-The time of an arrival is taken when the kernel's event was read, before the file is opened to see which bytes came. So
-nothing polls, which would take the processor from what is measured; and both ways of writing are seen, a rename and
-a close after writing in place.
+The time is taken when the kernel's event is read, before the file is opened to compare its content. Nothing polls,
+since that would take CPU time from the measurement. A rename and a close after writing in place are both seen.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ HEAD = struct.Struct("iIII")
 
 
 class Late(Exception):
-    """A change did not arrive in time, or nobody watches for it any more."""
+    """A change did not arrive in time, or the watch has ended."""
 
 
 class Arrivals:
@@ -32,7 +31,7 @@ class Arrivals:
         self._came: queue.SimpleQueue[tuple[float, bytes | None]] = queue.SimpleQueue()
 
     def of(self, content: bytes, within: float) -> float:
-        """The `time.perf_counter` of the moment at which `content` was there. Raises Late."""
+        """Return the `time.perf_counter` at which `content` was in place. Raise Late."""
         end = time.monotonic() + within
         while True:
             try:
@@ -40,12 +39,12 @@ class Arrivals:
             except queue.Empty:
                 raise Late(f"a change was not on disk within {within:g} s") from None
             if came is None:
-                raise Late("the watch is over")
+                raise Late("the watch has ended")
             if came == content:
                 return at
 
     def end(self) -> None:
-        """Whoever still waits is told."""
+        """Let waiting calls of `of` raise Late."""
         self._came.put((0.0, None))
 
     def read(self, events: int, stop: int, path: Path) -> None:
@@ -59,7 +58,7 @@ class Arrivals:
 
 @contextmanager
 def arrivals(path: Path) -> Iterator[Arrivals]:
-    """Watch one file, which may not be there yet; its folder has to be."""
+    """Watch one file, which may not exist yet; its folder must exist."""
     libc = ctypes.CDLL(None, use_errno=True)
     events = libc.inotify_init1(os.O_CLOEXEC)
     if events < 0 or libc.inotify_add_watch(events, os.fsencode(path.parent), IN_CLOSE_WRITE | IN_MOVED_TO) < 0:

@@ -1,4 +1,4 @@
-"""Requests on one open connection, over a bare socket: the client's own work is small, and the same for all."""
+"""An HTTP client on a plain socket, so that the client's own time is small and the same in all measurements."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from contextlib import closing, contextmanager
 SECONDS = 20.0
 LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 FIELDS = "".join(f"X-Field-{number}: value-{number}-abcdefghijklmnop\r\n" for number in range(12))
-"""A browser sends about as many."""
+"""About as many fields as a browser sends."""
 
 
-class Line:
+class HttpConnection:
     def __init__(self, connection: socket.socket, port: int) -> None:
         self._connection = connection
         self._port = port
         self._buffer = bytearray(1 << 20)
 
     def get(self, path: str) -> int:
-        """Ask for `path` and read the whole answer; the length of its body."""
+        """Request `path`, read the whole answer, and return the length of its body."""
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n{FIELDS}\r\n"
         self._connection.sendall(request.encode())
         head = b""
@@ -47,7 +47,7 @@ class Line:
         return data
 
     def latencies(self, path: str, count: int) -> list[float]:
-        """Milliseconds of `count` requests, one after the other."""
+        """Return the milliseconds of each of `count` consecutive requests."""
         times = []
         for _ in range(count):
             began = time.perf_counter()
@@ -56,14 +56,14 @@ class Line:
         return times
 
     def throughput(self, path: str, count: int) -> float:
-        """MB/s over `count` requests, one after the other."""
+        """Return the MB/s of `count` consecutive requests."""
         began = time.perf_counter()
         size = sum(self.get(path) for _ in range(count))
         return size / 1e6 / (time.perf_counter() - began)
 
 
 @contextmanager
-def line(port: int) -> Iterator[Line]:
+def connect(port: int) -> Iterator[HttpConnection]:
     with closing(socket.create_connection(("127.0.0.1", port), timeout=SECONDS)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield Line(connection, port)
+        yield HttpConnection(connection, port)

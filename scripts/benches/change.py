@@ -1,8 +1,7 @@
-"""A change at the backend → its bytes on disk, against rsync with inotifywait and against the same agent polling.
+"""Measures a change at the backend → its bytes on disk, against rsync with inotifywait and against the agent polling.
 
-The clock starts before the PUT leaves this process, so that the row is the worst reading of "accepted by the backend":
-the backend's own work is in it, and how much of it that was is a row of its own. It stops when inotify tells that the
-bytes stand under their final name.
+The clock starts before the PUT is sent, so the backend's own time is included; another row shows how much that is. The
+clock stops when inotify reports the file under its final name.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from scripts.benches.arrivals import arrivals
-from scripts.benches.edits import Way
+from scripts.benches.edits import ChangeSeries
 from scripts.benches.mirror import mirror
 from scripts.benches.place import STAND_IN, Absent, Bench, write
 from scripts.benches.putting import client
@@ -25,7 +24,7 @@ from tests.peers.stack import backend
 
 EDITED = "components/Part0.tsx"
 APP = {f"components/Part{i}.tsx": f"export const Part{i} = () => <p>part {i}</p>;\n" * 40 for i in range(200)}
-"""200 files of 2 kB: what the others walk through at each change."""
+"""200 files of 2 kB, which rsync compares at each change."""
 ROUNDS = 4
 
 
@@ -38,7 +37,7 @@ def _long_rest() -> float:
 
 
 async def measure(bench: Bench) -> list[Row]:
-    ours, theirs, absent = await _turn_about(bench)
+    ours, theirs, absent = await _alternating(bench)
     polled = await _polling(bench)
     after = [disk - handed for disk, handed in zip(ours.disk, ours.handed, strict=True)]
     how = f"n={len(ours.disk)}, one 2 kB file of 200, changes 20-50 ms apart, from before the PUT to inotify"
@@ -52,7 +51,7 @@ async def measure(bench: Bench) -> list[Row]:
             quantile(ours.disk, q),
             how,
             baseline=quantile(theirs.disk, q) if theirs else None,
-            against=f"inotifywait -m and rsync -a, same disk, turn about, n={len(theirs.disk)}" if theirs else absent,
+            against=f"inotifywait -m and rsync -a, same disk, alternating, n={len(theirs.disk)}" if theirs else absent,
             budget=Budget(limit),
             samples=samples,
         )
@@ -87,8 +86,8 @@ async def measure(bench: Bench) -> list[Row]:
     ]
 
 
-async def _turn_about(bench: Bench) -> tuple[Way, Way | None, str]:
-    """Our way, the mirror's way, and why there is none."""
+async def _alternating(bench: Bench) -> tuple[ChangeSeries, ChangeSeries | None, str]:
+    """Measure the agent and the mirror in turns. The third value is why there is no mirror."""
     count = bench.either(200, 40) // ROUNDS
     async with AsyncExitStack() as opened:
         ours = await opened.enter_async_context(_ours(bench))
@@ -106,33 +105,33 @@ async def _turn_about(bench: Bench) -> tuple[Way, Way | None, str]:
 
 
 @asynccontextmanager
-async def _ours(bench: Bench) -> AsyncIterator[Way]:
+async def _ours(bench: Bench) -> AsyncIterator[ChangeSeries]:
     folder = bench.folder()
     async with backend(folder, bench.port()) as api:
         await api.put(APP)
         async with _agent(bench, folder, api.url) as workspace:
             with client(api.url) as connection, arrivals(workspace / EDITED) as came:
-                yield Way(lambda text: connection.put(EDITED, text), came)
+                yield ChangeSeries(lambda text: connection.put(EDITED, text), came)
 
 
 @asynccontextmanager
-async def _theirs(bench: Bench) -> AsyncIterator[Way]:
+async def _theirs(bench: Bench) -> AsyncIterator[ChangeSeries]:
     folder = bench.folder()
     source, target, aside = folder / "source", folder / "target", folder / "aside.tsx"
     write(source, APP)
     write(target, APP)
 
     def save(text: str) -> None:
-        """As an editor does it: nobody sees half a file."""
+        """Write and rename, as an editor does, so that nothing reads half a file."""
         aside.write_text(text, "utf-8")
         aside.rename(source / EDITED)
 
     async with mirror(source, target):
         with arrivals(target / EDITED) as came:
-            yield Way(save, came)
+            yield ChangeSeries(save, came)
 
 
-async def _polling(bench: Bench) -> Way:
+async def _polling(bench: Bench) -> ChangeSeries:
     folder, loop = bench.folder(), asyncio.get_running_loop()
     async with plain_backend(folder, bench.port()) as api:
         await api.put(APP)
@@ -142,7 +141,7 @@ async def _polling(bench: Bench) -> Way:
                 def change(text: str) -> None:
                     asyncio.run_coroutine_threadsafe(api.put({EDITED: text}), loop).result(10)
 
-                way = Way(change, came)
+                way = ChangeSeries(change, came)
                 bench.say("change: a few at a 3 s poll")
                 await way.run(bench.either(12, 3), _long_rest)
     return way
@@ -150,7 +149,7 @@ async def _polling(bench: Bench) -> Way:
 
 @asynccontextmanager
 async def _agent(bench: Bench, folder: Path, api: str) -> AsyncIterator[Path]:
-    """An agent that is up, with a dev server that costs nothing; its workspace."""
+    """Run an agent with a stand-in for the dev server, which costs nothing. Yields its workspace."""
     workspace = folder / "workspace"
     workspace.mkdir()
     async with agent(bench, workspace, api, DEV_COMMAND=STAND_IN, POLL_INTERVAL="3s") as running:

@@ -1,4 +1,4 @@
-"""A port in front of the backend that passes every byte on and counts: bytes both ways, and requests."""
+"""A TCP forwarder in front of the backend that counts bytes and requests."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 REQUEST_LINE = re.compile(rb"[A-Z]+ /\S* HTTP/1\.1\r\n")
-"""Wherever it stands: a request follows the body of the one before without a line's end between them."""
+"""Not anchored to a line: a request follows the body of the previous one without a line break."""
 CHUNK = 65_536
 
 
 @dataclass
 class Counter:
-    """`sent` is what the agent says; kept whole, because an idle agent says little."""
+    """`sent`: all bytes from the agent, which are few while it is idle."""
 
     port: int
     received: int = 0
@@ -36,7 +36,7 @@ class Counter:
 
 @asynccontextmanager
 async def counter(port: int, backend_port: int) -> AsyncIterator[Counter]:
-    """Listen on `port` for as long as the block lasts."""
+    """Listen on `port` until the block ends."""
     counted = Counter(port)
     serving: set[asyncio.Task[None]] = set()
 
@@ -83,6 +83,6 @@ async def _forward(
             both.create_task(up())
             both.create_task(down())
     except* OSError:
-        pass  # one side went away; the other is closed with it
+        pass  # one side disconnected, and the other is closed with it
     finally:
         requests.close()

@@ -1,4 +1,4 @@
-"""A series of changes by one way of bringing them over, each timed from its hand-over to its bytes on disk."""
+"""Times a series of changes through one transport, each from before it is sent until its bytes are on disk."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ ARRIVES_WITHIN = 10.0
 
 
 @dataclass
-class Way:
-    """`change` hands new content over; `came` tells when it is there. All times are milliseconds.
-
-    `disk`: from before the hand-over to the bytes on disk; `handed`: the hand-over itself.
-    """
-
+class ChangeSeries:
     change: Callable[[str], None]
+    """Sends new content, and returns when it was accepted."""
     came: Arrivals
+    """Tells when the content is on disk."""
     disk: list[float] = field(default_factory=list)
+    """Milliseconds from before `change` until the bytes are on disk."""
     handed: list[float] = field(default_factory=list)
+    """Milliseconds of `change` itself."""
 
     async def run(self, count: int, rest: Callable[[], float]) -> None:
-        """Make `count` changes with `rest()` seconds before each, in a thread: this process's loop delays nothing."""
+        """Make `count` changes with `rest()` seconds before each, on a thread, so that the loop delays nothing."""
         stop = threading.Event()
         try:
             await asyncio.to_thread(self._run, count, rest, stop)
@@ -46,5 +45,5 @@ class Way:
 
 
 def content(number: int) -> str:
-    """About 2 kB, of another length than the one before: rsync misses what keeps its length within one second."""
+    """Realternating 2 kB, of another length than before: rsync misses changes that keep length and second."""
     return f"export const Part0 = () => <p>{number}</p>;\n" + "// one line more\n" * (110 + number % 7)

@@ -1,8 +1,8 @@
-"""What the gateway adds to an answer, against the port behind it asked directly and against nginx as a plain proxy.
+"""Measures the gateway's overhead, against direct requests and against nginx as a plain proxy.
 
-One open connection each, blocks of requests turn about, so that a busy moment of the machine falls on all alike. Behind
-all of them is one server that answers from memory (origin.mjs). What that leaves of a large file that `next dev` itself
-serves is a row of its own: it is what a page's images meet.
+Each has one open connection, and blocks of requests alternate, so that a busy moment of the machine affects all of them
+equally. Behind all of them is one server that answers from memory (origin.mjs). A row of its own shows the throughput
+of large files from `next dev` itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.benches import app
-from scripts.benches.asking import Line, line
+from scripts.benches.asking import HttpConnection, connect
 from scripts.benches.nginx import nginx
 from scripts.benches.place import Absent, Bench
 from scripts.benches.rows import Budget, Row, left_out, median, quantile
@@ -31,10 +31,12 @@ WARM = 300
 
 @dataclass
 class Measured:
-    """Of one way to the server: milliseconds of each small answer, MB/s of each block of large ones."""
+    """The results of one path to the server."""
 
     small: list[float] = field(default_factory=list)
+    """Milliseconds of each small answer."""
     large: list[float] = field(default_factory=list)
+    """MB/s of each block of large answers."""
 
     def over(self, direct: Measured, q: float) -> float:
         return quantile(self.small, q) - quantile(direct.small, q)
@@ -85,7 +87,7 @@ async def _of_next(bench: Bench) -> Row:
 def _speeds(ports: Mapping[str, int], count: int) -> dict[str, list[float]]:
     speeds: dict[str, list[float]] = {name: [] for name in ports}
     with ExitStack() as opened:
-        lines = {name: opened.enter_context(line(port)) for name, port in ports.items()}
+        lines = {name: opened.enter_context(connect(port)) for name, port in ports.items()}
         for one in lines.values():
             one.throughput(IMAGE, WARM // 10)
         for number in range(ROUNDS):
@@ -106,7 +108,7 @@ async def _measure(bench: Bench, ports: Mapping[str, int]) -> dict[str, Measured
 def _rounds(ports: Mapping[str, int], small: int, large: int, stop: threading.Event) -> dict[str, Measured]:
     measured = {name: Measured() for name in ports}
     with ExitStack() as opened:
-        lines: dict[str, Line] = {name: opened.enter_context(line(port)) for name, port in ports.items()}
+        lines: dict[str, HttpConnection] = {name: opened.enter_context(connect(port)) for name, port in ports.items()}
         for one in lines.values():
             one.latencies("/", WARM)
             one.throughput("/large", WARM // 10)

@@ -1,8 +1,8 @@
-"""What an agent costs that has nothing to do: memory, processor, and what it asks of the backend.
+"""Measures an idle agent: memory, CPU, and requests to the backend.
 
-Real control plane, real `next dev` that has served its page, nobody there; the agent's interpreter is set up as in the
-image. Everything is counted over one window, and an hour is that window many times. The full window is a multiple of
-the held request's 25 s and of the report's 30 s, so that neither is counted once too often.
+It uses a real control plane, a real `next dev` that has served its page, no visitors, and an interpreter that is
+configured as in the image. Everything is counted over one window and extrapolated to an hour. The window is a multiple
+of the held request's 25 s and of the report's 30 s, so that neither is counted once too often.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """Over a window of `seconds`. Memory is MiB; `private` is what no other process shares."""
+class IdleCost:
+    """The results over a window of `seconds`. Memory is MiB; `private` is memory that no other process shares."""
 
     seconds: int
     resident: list[float]
@@ -56,7 +56,7 @@ async def measure(bench: Bench) -> list[Row]:
         return _rows(await _watch(running, counted, window))
 
 
-async def _watch(running: Stack, counted: Counter, window: int) -> Idle:
+async def _watch(running: Stack, counted: Counter, window: int) -> IdleCost:
     process = psutil.Process(running.agent.child.pid)
     counted.reset()
     before, resident = process.cpu_times(), []
@@ -67,11 +67,11 @@ async def _watch(running: Stack, counted: Counter, window: int) -> Idle:
     cpu = (after.user + after.system - before.user - before.system) / window
     requests, size = counted.requests, counted.bytes
     private = process.memory_full_info().uss / 2**20
-    return Idle(window, resident, private, cpu, requests, size, await _with_sockets(running, process))
+    return IdleCost(window, resident, private, cpu, requests, size, await _with_sockets(running, process))
 
 
 async def _with_sockets(running: Stack, process: psutil.Process) -> float:
-    """RSS with as many pages open as one preview may have: each holds a socket through the gateway."""
+    """Return the RSS with many open pages, each with a hot reload socket through the gateway."""
     async with AsyncExitStack() as opened:
         for number in range(SOCKETS):
             address = f"{running.url}/_next/hmr?id=page{number}"
@@ -84,7 +84,7 @@ async def _with_sockets(running: Stack, process: psutil.Process) -> float:
         return process.memory_info().rss / 2**20
 
 
-def _rows(idle: Idle) -> list[Row]:
+def _rows(idle: IdleCost) -> list[Row]:
     how = f"over {idle.seconds} s, next dev ready, no page open"
     hour = HOUR / idle.seconds
     return [
@@ -93,7 +93,7 @@ def _rows(idle: Idle) -> list[Row]:
             "idle agent, RSS",
             "MiB",
             max(idle.resident),
-            f"the most of {len(idle.resident)} looks {how}; {idle.private:.1f} MiB are private to it",
+            f"maximum of {len(idle.resident)} samples {how}; {idle.private:.1f} MiB are private to it",
             budget=Budget(40),
             samples={"rss": idle.resident},
         ),
@@ -108,17 +108,17 @@ def _rows(idle: Idle) -> list[Row]:
         Row(
             "idle_requests",
             "idle agent, requests to the backend",
-            "an hour",
+            "per hour",
             idle.requests * hour,
-            f"{idle.requests} counted {how}, on a port between the two",
+            f"{idle.requests} counted {how}, by a forwarder between the two",
             budget=Budget(150),
         ),
         Row(
             "idle_bytes",
             "idle agent, to and from the backend",
-            "kB an hour",
+            "kB per hour",
             idle.size * hour / 1000,
-            f"{idle.size} bytes counted {how}, heads and bodies, both ways",
+            f"{idle.size} bytes counted {how}, headers and bodies, both directions",
             budget=Budget(100),
         ),
         Row(

@@ -1,4 +1,4 @@
-"""What many build by hand instead: inotifywait tells of a change, and rsync brings the folder over."""
+"""The usual script for this task, as a baseline: inotifywait reports a change, and rsync copies the folder."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ SCRIPT = """
   "$2" -a --delete "$3/" "$4/"
 done
 """
-"""One watcher that is never restarted, so that no change falls into a gap; what came meanwhile is one run of rsync."""
+"""One watcher that is never restarted, so that no change is missed. Changes during a run are copied by the next one."""
 
 READY_SECONDS = 10.0
 
 
 @asynccontextmanager
 async def mirror(source: Path, target: Path) -> AsyncIterator[None]:
-    """Keep `target` like `source` until the block ends. Raises Absent where one of the programs is missing."""
-    said = target.with_name("inotifywait.log")
-    said.touch()
+    """Keep `target` equal to `source` until the block ends. Raise Absent if one of the programs is missing."""
+    output = target.with_name("inotifywait.log")
+    output.touch()
     tools = (program("inotifywait", "inotify-tools"), program("rsync", "rsync"))
     process = await asyncio.create_subprocess_exec(
-        *("bash", "-c", SCRIPT, "mirror", *tools, str(source), str(target), str(said)), start_new_session=True
+        *("bash", "-c", SCRIPT, "mirror", *tools, str(source), str(target), str(output)), start_new_session=True
     )
     try:
         async with asyncio.timeout(READY_SECONDS):
-            while "Watches established" not in said.read_text():  # noqa: ASYNC110 - it says so in a file: no event
+            while "Watches established" not in output.read_text():  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(0.02)
         yield
     finally:

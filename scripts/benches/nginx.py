@@ -1,4 +1,4 @@
-"""nginx as a plain proxy, as Debian builds it: what a proxy costs that does nothing but pass on."""
+"""nginx as a plain proxy, as a baseline: the cost of a proxy that only forwards."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ http {{
   }}
 }}
 """
-"""Its defaults, but for what would be unfair to it: no log, connections kept, nothing of an answer put on disk."""
+"""The defaults, except where they would slow nginx down: no log, persistent connections, no temporary files."""
 
 STARTS_WITHIN = 10.0
 
 
 @asynccontextmanager
 async def nginx(folder: Path, port: int, behind: int) -> AsyncIterator[None]:
-    """Listens on `port` until the block ends. Raises Absent."""
+    """Run nginx on `port` until the block ends. Raise Absent."""
     path = program("nginx", "nginx-light")
     configuration = folder / "nginx.conf"
     configuration.write_text(CONFIGURATION.format(folder=folder, port=port, behind=behind), "utf-8")
@@ -65,8 +65,8 @@ async def _listening(port: int, process: asyncio.subprocess.Process) -> None:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            await asyncio.sleep(0.02)  # nothing tells that a port is open but an attempt
+            await asyncio.sleep(0.02)  # only an attempt shows that a port is open
             continue
         writer.close()
         return
-    raise RuntimeError("nginx ended by itself; its configuration is not to its liking")
+    raise RuntimeError("nginx exited at its start: its configuration is not accepted")

@@ -1,5 +1,5 @@
-// A server that answers from memory, on the HTTP server that Next runs on: what stands behind a proxy is measured with
-// it, because Next's own work on a page would hide what the proxy adds.
+// A server that answers from memory, on the HTTP server that Next uses. Proxies are measured in front of it, because
+// Next's own work on a page would hide the overhead of a proxy.
 import http from "node:http";
 
 const small = Buffer.alloc(2_048, "x");

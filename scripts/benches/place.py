@@ -1,7 +1,7 @@
-"""What every family measures in: folders that go away again, workspaces of the template, ports, the system's programs.
+"""The environment of all measurements: temporary folders, workspaces, ports, programs of the system.
 
-Invariant: everything lies in one folder below .preview/, on the filesystem of the template's packages, and is gone when
-the block of `open_bench` has ended.
+Invariant: everything is in one folder below .preview/, on the filesystem of the template's packages, and is removed
+when the block of `open_bench` ends.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from scripts import setup
 from tests.peers.dev_server import ODD_SERVER
 
 STAND_IN = shlex.join([sys.executable, "-S", "-E", str(ODD_SERVER)]) + " {port}"
-"""A DEV_COMMAND that answers like a dev server and costs nothing, where Next itself is not what is measured."""
+"""A DEV_COMMAND that answers like a dev server and costs nothing, for measurements without Next."""
 
 
 class Absent(Exception):
-    """Something that a row is compared with is not on this machine. The message says what to do."""
+    """A program that a row is compared with is missing on this machine. The message says how to install it."""
 
 
 @dataclass
 class Bench:
-    """`quick`: fewer samples, to see that it works."""
-
     home: Path
     quick: bool
+    """Take fewer samples, to see that the benches work."""
     began: float = field(default_factory=time.monotonic)
     _ports: set[int] = field(default_factory=set)
 
@@ -49,7 +48,7 @@ class Bench:
         return Path(tempfile.mkdtemp(dir=self.home))
 
     def port(self) -> int:
-        """A port that nobody held a moment ago, never the same one twice."""
+        """Return a port that was free a moment ago, a different one each time."""
         while True:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -59,7 +58,7 @@ class Bench:
                 return number
 
     def workspace(self, files: Mapping[str, str]) -> Path:
-        """A Next.js project: the template, its packages as hard links, and `files` over it."""
+        """Create a Next.js project: the template, its packages as hard links, and `files`."""
         place = self.folder() / "workspace"
         make_project(place, template_modules())
         write(place, files)
@@ -73,7 +72,7 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program; as root it is installed where it is missing. Raises Absent."""
+    """Return the path of a program. As root, install it if it is missing. Raise Absent."""
     found = _found(name)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         _install(package)
@@ -88,7 +87,7 @@ def _found(name: str) -> str | None:
 
 
 def _install(package: str) -> None:
-    # What is only compared with shall not be started as a service.
+    # Debian must not start the program as a service.
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1", "RUNLEVEL": "1"}
     try:
         setup.run("reading the package lists", "apt-get", "update", env=quiet)

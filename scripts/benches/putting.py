@@ -1,4 +1,4 @@
-"""One change at the backend, as fast as a client can send it: a blocking connection that stays open."""
+"""A blocking HTTP client with a persistent connection, which sends a change as fast as possible."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Client:
         self._connection = connection
 
     def put(self, path: str, text: str) -> None:
-        """Returns when the backend has said that it is committed."""
+        """Store a file, and return when the backend has committed it."""
         body = orjson.dumps({"files": [{"filepath": path, "content": text}]})
         self._connection.request("PUT", PATH, body, HEADERS)
         answer = self._connection.getresponse()
-        said = answer.read()
+        body = answer.read()
         if answer.status != 200:
-            raise RuntimeError(f"the backend did not take a change ({answer.status}): {said[:200]!r}")
+            raise RuntimeError(f"the backend did not accept a change ({answer.status}): {body[:200]!r}")
 
 
 @contextmanager

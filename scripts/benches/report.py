@@ -1,4 +1,4 @@
-"""How the result is told: a table for people, JSON for whoever compares two runs, and the machine it is of."""
+"""Formats the result: a table for people, and JSON with the machine's description for comparing runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 from agent.clock import Clock, rfc3339
 from scripts.benches.rows import Row, number
 
-HEAD = ("what", "value", "baseline", "ratio", "budget", "verdict")
+HEAD = ("what", "value", "baseline", "ratio", "budget", "result")
 
 
 def machine() -> dict[str, Any]:
@@ -39,7 +39,7 @@ def _processor() -> str:
 
 
 def load() -> float:
-    """The load average of the last minute: how many wanted the processor, ourselves included."""
+    """Return the load average of the last minute, which includes this process."""
     return round(os.getloadavg()[0], 2)
 
 
@@ -66,8 +66,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{number(row.value)} {row.unit}" if row.value is not None else "",
         f"{number(row.baseline)} {row.unit}" if row.baseline is not None else "",
         f"{number(row.ratio)} x" if row.ratio is not None else "",
-        row.budget.said(row.unit) if row.budget else "",
-        row.verdict,
+        row.budget.text(row.unit) if row.budget else "",
+        row.result,
     )
 
 

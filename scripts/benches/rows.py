@@ -1,7 +1,4 @@
-"""What was measured: rows with a value, what it is compared with, and the budget it has. Pure.
-
-A budget is on the value itself, on its ratio to the baseline, or on how far it is over the baseline.
-"""
+"""Rows of the result: a value, the baseline it is compared with, and its budget. Pure."""
 
 from __future__ import annotations
 
@@ -16,16 +13,16 @@ Samples = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`on`: value, ratio (value / baseline) or excess (value - baseline). `at_least` turns the limit round."""
-
     limit: float
     on: Literal["value", "ratio", "excess"] = "value"
+    """What the limit applies to: the value, value / baseline, or value - baseline."""
     at_least: bool = False
+    """The limit is a minimum."""
 
     def met(self, measured: float) -> bool:
         return measured >= self.limit if self.at_least else measured <= self.limit
 
-    def said(self, unit: str) -> str:
+    def text(self, unit: str) -> str:
         sign = "≥" if self.at_least else "≤"
         plus = "+" if self.on == "excess" else ""
         return f"{sign} {plus}{number(self.limit)} {'x' if self.on == 'ratio' else unit}"
@@ -33,17 +30,18 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`value` None: left out, and `how` says why. `samples`: everything the numbers came from, by name."""
-
     name: str
     what: str
     unit: str
     value: float | None
+    """None: not measured, and `how` says why."""
     how: str
     baseline: float | None = None
     against: str = ""
+    """What the baseline is."""
     budget: Budget | None = None
     samples: Mapping[str, Samples] = field(default_factory=dict)
+    """All samples behind the numbers, by name."""
 
     @property
     def ratio(self) -> float | None:
@@ -54,8 +52,8 @@ class Row:
         return self.value - self.baseline if self.value is not None and self.baseline is not None else None
 
     @property
-    def verdict(self) -> Literal["met", "missed", "left out", ""]:
-        """Empty where there is no budget: such a row is there to compare."""
+    def result(self) -> Literal["met", "missed", "left out", ""]:
+        """Return whether the budget is met; "" for a row without a budget."""
         if self.value is None:
             return "left out"
         if self.budget is None:
@@ -74,8 +72,8 @@ class Row:
             "baseline": rounded(self.baseline),
             "against": self.against,
             "ratio": rounded(self.ratio),
-            "budget": self.budget.said(self.unit) if self.budget else None,
-            "verdict": self.verdict,
+            "budget": self.budget.text(self.unit) if self.budget else None,
+            "result": self.result,
             "how": self.how,
             "samples": {name: summary(samples) for name, samples in self.samples.items()},
         }
@@ -86,7 +84,7 @@ def left_out(name: str, what: str, unit: str, why: str) -> Row:
 
 
 def quantile(samples: Samples, q: float) -> float:
-    """Linear between the two nearest ranks, as spreadsheets do it."""
+    """Return a quantile, interpolated linearly between the two nearest ranks."""
     ordered = sorted(samples)
     place = q * (len(ordered) - 1)
     below = int(place)
@@ -113,7 +111,7 @@ def rounded(value: float | None) -> float | None:
 
 
 def number(value: float | None) -> str:
-    """Three digits that mean something, and no more."""
+    """Format with three significant digits."""
     if value is None:
         return ""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2

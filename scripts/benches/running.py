@@ -1,4 +1,4 @@
-"""An agent that runs while something is measured, and is gone afterwards with all that it started."""
+"""Runs an agent during a measurement, and ends it afterwards with everything that it started."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ COMPILE_SECONDS = 60
 
 @asynccontextmanager
 async def agent(bench: Bench, workspace: Path, api: str, **environ: str) -> AsyncIterator[Stack]:
-    """Started, not yet ready. Its state and its log are in the folder that `workspace` is in.
+    """Start an agent; it is not ready yet. Its state and its log are in the parent folder of `workspace`.
 
-    It is asked to stop however the block ends, Ctrl-C included: one that is killed leaves its dev server behind.
+    It gets a SIGTERM however the block ends, also after Ctrl-C, because a killed agent leaves its dev server behind.
     """
     async with stack(workspace.parent, workspace, api, bench.port, **environ) as running:
         try:
@@ -30,10 +30,9 @@ async def agent(bench: Bench, workspace: Path, api: str, **environ: str) -> Asyn
 
 
 async def image_environment() -> dict[str, str]:
-    """What runtime/Dockerfile sets for the agent's interpreter, for whoever measures the agent's memory.
+    """Return the environment that runtime/Dockerfile sets for the agent's interpreter, for measuring memory.
 
-    Everything that it imports is compiled for it first, as it is in the image: what an interpreter compiles by itself
-    leaves 4 MiB behind in its memory.
+    Its modules are compiled first, as in the image, because compiling at import leaves 4 MiB in the process's memory.
     """
     text = re.sub(r"\\\n\s*", " ", (ROOT / "runtime/Dockerfile").read_text("utf-8"))
     words = shlex.split(re.findall(r"^ENV (.*)$", text, flags=re.MULTILINE)[-1])
@@ -50,5 +49,5 @@ async def image_environment() -> dict[str, str]:
     finally:
         if compiler.returncode is None:
             compiler.kill()
-    # The image has the authorities as a folder only, which OpenSSL does not read whole. The backend here speaks no TLS.
+    # In the image OpenSSL does not load all authorities (see runtime/Dockerfile). The backend here does not use TLS.
     return environ | {"SSL_CERT_FILE": "/dev/null"}

@@ -1,7 +1,7 @@
-"""From exec to the first answers: the waking page, then the app's own, against a bare `next dev` on the same files.
+"""Measures exec → the waking page and the app's first page, against a bare `next dev` on the same files.
 
-Both are visited alike (visit.py), from the moment before their process is made. Neither finds a cache of Next's, and
-the agent finds no files: it brings them over first, and that is in the time.
+Both are visited in the same way (visit.py), from just before their process is created. Neither has a cache of Next's.
+The agent's workspace is empty, so the time includes its first sync.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def measure(bench: Bench) -> list[Row]:
             "exec -> waking page",
             "s",
             median(waking),
-            f"median of {len(waking)}, the answer read whole, port tried every 2 ms",
+            f"median of {len(waking)}, until the whole answer is read, port tried every 2 ms",
             budget=Budget(0.5),
             samples={"waking": waking},
         ),
@@ -58,7 +58,7 @@ async def measure(bench: Bench) -> list[Row]:
             median(pages),
             f"median of {runs}, no cache of Next's, files synced first, as a browser that follows the waking page",
             baseline=median(bare_pages),
-            against="bare next dev with the files in place, turn about",
+            against="bare next dev with the files in place, alternating",
             budget=Budget(1.10, on="ratio"),
             samples={"gateway": pages, "bare": bare_pages},
         ),
@@ -93,7 +93,7 @@ async def _visit(port: int, began: float) -> Visit:
 
 @asynccontextmanager
 async def _next(place: Path, port: int) -> AsyncIterator[None]:
-    """The agent's own command with the agent's own environment for it, and no agent."""
+    """Run the command that the agent would run, in the same environment, without the agent."""
     with place.with_suffix(".log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *("node", "node_modules/next/dist/bin/next", "dev", "-p", str(port), "-H", "127.0.0.1"),

@@ -1,7 +1,7 @@
-"""SIGTERM → everything gone: the agent, its dev server, and every process that those had started.
+"""Measures SIGTERM → no process left of the agent, its dev server, and everything they started.
 
-Gone is when the last of them is; who they were is asked right before the signal. An orphan is who still lives in the
-workspace once the agent has ended.
+The processes are listed right before the signal. An orphan is a process that still works in the workspace after the
+agent has ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scripts.benches.running import agent
 from tests.peers.stack import Stack, backend
 
 GONE_WITHIN = 10.0
-LOOK_SECONDS = 0.002
+POLL_SECONDS = 0.002
 
 
 async def measure(bench: Bench) -> list[Row]:
@@ -42,19 +42,19 @@ async def measure(bench: Bench) -> list[Row]:
     return [
         Row(
             "stop",
-            "SIGTERM -> everything gone, the longest",
+            "SIGTERM -> no process left, maximum",
             "s",
             max(times),
             how,
             budget=Budget(2),
             samples={"stop": times},
         ),
-        Row("stop_orphans", "  processes left behind", "", orphans, "in all of these", budget=Budget(0)),
+        Row("stop_orphans", "  orphans", "", orphans, "in all of these stops", budget=Budget(0)),
     ]
 
 
 async def _stopped(running: Stack, place: Path) -> tuple[float, int, int]:
-    """Seconds until all were gone, the agent's exit status, and how many were left then."""
+    """Return the seconds until all had ended, the agent's exit status, and the number of orphans."""
     child = running.agent.child
     family = psutil.Process(child.pid).children(recursive=True)
     began = time.perf_counter()
@@ -62,25 +62,25 @@ async def _stopped(running: Stack, place: Path) -> tuple[float, int, int]:
     async with asyncio.timeout(GONE_WITHIN):
         status = await child.wait()
     took = time.perf_counter() - began
-    while any(_lives(process) for process in family) and took < GONE_WITHIN:
-        await asyncio.sleep(LOOK_SECONDS)  # they are not our children: nothing tells of their end
+    while any(_is_running(process) for process in family) and took < GONE_WITHIN:
+        await asyncio.sleep(POLL_SECONDS)  # not our children, so there is no event for their end
         took = time.perf_counter() - began
-    left = _living_in(place)
+    left = _processes_in(place)
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     return took, status, len(left)
 
 
-def _lives(process: psutil.Process) -> bool:
-    """What has ended and waits for its status to be read is gone."""
+def _is_running(process: psutil.Process) -> bool:
+    """True unless the process has ended; a zombie has."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def _living_in(place: Path) -> list[psutil.Process]:
+def _processes_in(place: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):

@@ -1,9 +1,8 @@
-"""The first sync of 5,000 files, against `tar x` of the same files on the same disk, turn about; and what it takes of
-memory.
+"""Measures the first sync of 5,000 files and its peak memory, against `tar x` of the same files on the same disk.
 
-What is compared is the work itself: from the agent's own word that its disk is ready (it asks the backend next) to its
-word that the set is on disk and recorded, both by the clock of its log. The start of Python is in a row of its own.
-Nothing is deleted between the runs: for a while after many files were, some filesystems make new ones ten times slower.
+The time is from `sync.opened` (the agent requests the files next) to `sync.applied` (the set is on disk and recorded)
+in the agent's log. Another row includes the start of Python. Nothing is deleted between the runs, because some
+filesystems create files ten times slower for a while after many deletions.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ WORDS = ("const", "export", "return", "function", "import", "from", "props", "ch
 
 
 def files() -> dict[str, str]:
-    """The same on every machine: sources of uneven length in folders of 20."""
+    """Return sources of different lengths in folders of 20, the same on every machine."""
     made_by = random.Random(17)
     sizes = [made_by.lognormvariate(0, 0.8) for _ in range(FILES)]
     scale = WHOLE_BYTES / sum(sizes)
@@ -71,7 +70,7 @@ async def measure(bench: Bench) -> list[Row]:
             median(ours["sync"]),
             f"{how}, from sync.opened to sync.applied in the agent's log",
             baseline=median(tar),
-            against="tar x of the same files, same disk, turn about, both after a sync(2)",
+            against="tar x of the same files, same disk, alternating, both after a sync(2)",
             budget=Budget(2, on="ratio"),
             samples={"sync": ours["sync"], "tar": tar},
         ),
@@ -80,7 +79,7 @@ async def measure(bench: Bench) -> list[Row]:
             "  the same from the agent's exec",
             "s",
             median(ours["exec"]),
-            f"{how}, to the word of /status",
+            f"{how}, until /status shows it",
             samples={"exec": ours["exec"]},
         ),
         Row(
@@ -88,7 +87,7 @@ async def measure(bench: Bench) -> list[Row]:
             "first sync, the agent's peak RSS",
             "MiB",
             max(ours["peak"]),
-            f"the most of {runs}, VmHWM of the agent's process once the set is on disk",
+            f"maximum of {runs}, VmHWM of the agent's process once the set is on disk",
             budget=Budget(64),
             samples={"peak": ours["peak"]},
         ),
@@ -109,7 +108,7 @@ async def _fill(api: Backend, sources: dict[str, str]) -> None:
 
 async def _untar(bench: Bench, archive: Path) -> float:
     target = bench.folder()
-    await asyncio.to_thread(os.sync)  # what the run before still owes the disk is not this one's
+    await asyncio.to_thread(os.sync)  # writes of the previous run must not slow this one down
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec("tar", "xf", str(archive), "-C", str(target))
     async with asyncio.timeout(120):
@@ -132,15 +131,15 @@ async def _first_sync(bench: Bench, api: str) -> dict[str, float]:
 
 def _by_the_log(running: Stack) -> float:
     at: dict[str, datetime] = {}
-    for said in running.agent.log.read_text("utf-8").splitlines():
-        event = orjson.loads(said)
+    for line in running.agent.log.read_text("utf-8").splitlines():
+        event = orjson.loads(line)
         at.setdefault(event["event"], datetime.fromisoformat(event["timestamp"]))
     return (at["sync.applied"] - at["sync.opened"]).total_seconds()
 
 
 def _peak(pid: int) -> float:
-    """MiB."""
+    """Return the peak RSS in MiB."""
     found = re.search(r"^VmHWM:\s+([0-9]+) kB$", Path(f"/proc/{pid}/status").read_text("utf-8"), re.MULTILINE)
     if found is None:
-        raise RuntimeError("/proc does not tell the peak of a process here")
+        raise RuntimeError("/proc does not show the peak memory of a process here")
     return int(found[1]) / 1024

@@ -1,8 +1,8 @@
-"""A change at the backend → its text in the page, against a rename(2) in the workspace → its text in the page.
+"""Measures a change at the backend → its text in the page, against rename(2) in the workspace → its text in the page.
 
-Same agent, same dev server, same Chromium, same page, turn about; the two ways change twin components. The clock
-starts before the PUT (or the rename) and stops when the page's DOM holds the new text, by the page's own clock: how
-the two clocks lie to each other is asked before every round, to half the shortest of several round trips.
+Agent, dev server, Chromium and page are the same, and the two alternate on twin components. The clock starts before the
+PUT or the rename, and stops when the page's DOM contains the new text, by the page's clock. The offset of the two
+clocks is measured before every round, with an error of half the shortest of several round trips.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.peers.stack import backend
 REST_SECONDS = 0.3
 SEEN_MS = 20_000
 FIRST_MS = 90_000
-CLOCK_ASKED = 15
+CLOCK_SAMPLES = 15
 
 WATCH = """
 window.seenAt = {};
@@ -44,15 +44,14 @@ Change = Callable[[str, str], None]
 
 @dataclass
 class Watched:
-    """`to_page`: seconds to add to this process's perf_counter to have the page's clock."""
-
     page: Page
     to_page: float = 0.0
+    """Seconds to add to this process's perf_counter to get the page's clock."""
     ms: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
-    async def ask_the_clock(self) -> None:
+    async def measure_clock_offset(self) -> None:
         shortest = float("inf")
-        for _ in range(CLOCK_ASKED):
+        for _ in range(CLOCK_SAMPLES):
             before = time.perf_counter()
             there = await self.page.evaluate("performance.now()") / 1000
             after = time.perf_counter()
@@ -93,7 +92,7 @@ async def measure(bench: Bench) -> list[Row]:
                 with client(api.url) as connection:
                     bench.say(f"visible: {rounds} rounds of 4 edits")
                     for number in range(rounds):
-                        await watched.ask_the_clock()
+                        await watched.measure_clock_offset()
                         for kind, twin in _order(number):
                             change = rename if twin == "Local" else connection.put
                             await watched.see(kind, twin, f"word-{number}", change)
@@ -101,7 +100,7 @@ async def measure(bench: Bench) -> list[Row]:
 
 
 def _order(number: int) -> list[tuple[str, str]]:
-    """A B, B A, … of each kind: what one does to the other falls on both alike."""
+    """Return A B, then B A, and so on for each kind, so that effects on the next change affect both equally."""
     twins = app.TWINS if number % 2 else app.TWINS[::-1]
     return [(kind, twin) for kind in app.KINDS for twin in twins]
 
@@ -115,7 +114,7 @@ def _row(watched: Watched, kind: str) -> Row:
         median(through),
         f"n={len(through)}, from before the PUT to the page's DOM, Chromium through the gateway",
         baseline=median(local),
-        against="rename(2) of a twin component in the workspace, same page, turn about",
+        against="rename(2) of a twin component in the workspace, same page, alternating",
         budget=Budget(1.15, on="ratio"),
         samples={"backend": through, "rename": local},
     )
@@ -123,7 +122,7 @@ def _row(watched: Watched, kind: str) -> Row:
 
 @asynccontextmanager
 async def _open(url: str) -> AsyncIterator[Watched]:
-    """The page, hydrated: a click on it counts."""
+    """Open the page, and wait until it is hydrated: a click on its button counts."""
     chromium = next(path for name in CHROMIUMS if (path := shutil.which(name)))
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))

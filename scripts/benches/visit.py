@@ -1,7 +1,7 @@
-"""The first visit to a preview that is just being started, as a browser makes it, timed.
+"""Times the first visit to a preview that is being started, as a browser does it.
 
-Ask for `/` as soon as the port takes a connection; when the waking page answers, follow its events, and ask again when
-they say that the app is ready. Blocking, and meant for a thread of its own.
+Requests `/` as soon as the port accepts a connection. If the waking page answers, it follows the page's events and
+requests `/` again when they say that the app is ready. Blocking; runs on a thread of its own.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ PATIENCE = 120.0
 
 
 class Never(Exception):
-    """The page did not come."""
+    """The page did not appear in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Seconds from `began`. `waking` is None where the first answer was the app's own."""
+    """Seconds from `began`. `waking` is None if the first answer was the app's own page."""
 
     waking: float | None
     page: float
 
 
 def first_page(port: int, began: float, mark: str, stop: threading.Event) -> Visit:
-    """Visit until an answer of 200 holds `mark`. Raises Never; returns early, and wrongly, where `stop` is set."""
+    """Visit until a 200 contains `mark`. Raise Never if that does not happen, or when `stop` is set."""
     waking = None
     while time.perf_counter() - began < PATIENCE and not stop.is_set():
         with suppress(ConnectionError), closing(_connection(port)) as connection:
@@ -57,7 +57,7 @@ def _connection(port: int) -> http.client.HTTPConnection:
 
 
 def _until_ready(port: int) -> None:
-    """Read the waking page's events until one is "ready", or they end."""
+    """Read the waking page's events until one is "ready" or they end."""
     with closing(_connection(port)) as connection:
         connection.request("GET", EVENTS, headers={"Accept": "text/event-stream"})
         for line in connection.getresponse():

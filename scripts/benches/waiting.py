@@ -1,10 +1,10 @@
-"""The reference backend under many waiting machines: its memory, and how soon a change is in the hands of its machine.
+"""Measures the reference backend with many held requests: its memory, and the latency of a change to its machine.
 
-One app, one held request and one connection a machine, asked again as soon as it was answered, as an agent does. The
-machines come one after the other, so that their requests do not all run out in one moment. Changes are sent at a steady
-pace whatever happens, so that a slow answer holds back no other, each to the next app. The time runs from sending the
-PUT to the last byte of the machine's answer: the commit to disk is in it, and so is the work of this process, which
-plays all the machines on the same two cores.
+Each simulated machine has one app, one connection and one held request, which it repeats after each answer, as an agent
+does. The machines start one after the other, so that their requests do not all time out together. Changes are sent at a
+constant rate, each to the next app, so that a slow answer does not delay the others. The time is from sending the PUT
+to the last byte of the machine's answer. It includes the commit to disk, and the work of this process, which simulates
+all machines on the same cores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scripts.benches.rows import Budget, Row, median, quantile
 from tests.peers.stack import backend
 
 HOLD_SECONDS = 25
-PACE = 100
+CHANGES_PER_SECOND = 100
 DEADLINE = 60.0
 LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 ETAG = re.compile(rb"\r\netag: *([^\r]+)\r\n", re.IGNORECASE)
@@ -38,15 +38,15 @@ WORD = re.compile(rb'"content": *"([0-9.]+)"')
 
 @dataclass
 class Machine:
-    """`sent`: when each change was sent that has not come yet, by the word that it brings."""
-
     app: str
     host: str
     holds: asyncio.Event
+    """Set once its first held request was sent."""
     sent: dict[bytes, float] = field(default_factory=dict)
+    """When each change that has not arrived yet was sent, by its content."""
 
     async def run(self, port: int, took: list[float], after: float) -> None:
-        """From `after` seconds on, until it is cancelled. Each change that comes adds its milliseconds to `took`."""
+        """Run from `after` seconds on until cancelled. Each change that arrives adds its milliseconds to `took`."""
         await asyncio.sleep(after)
         reader, writer = await asyncio.open_connection(self.host, port)
         try:
@@ -66,8 +66,8 @@ class Machine:
     def _request(self, etag: bytes) -> bytes:
         held = b"If-None-Match: %b\r\nPrefer: wait=%d\r\n" % (etag, HOLD_SECONDS) if etag else b""
         path = f"/api/vendor/apps/{self.app}/files"
-        said = f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {_key(self.app)}\r\n"
-        return said.encode() + held + b"\r\n"
+        head = f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {_key(self.app)}\r\n"
+        return head.encode() + held + b"\r\n"
 
 
 async def measure(bench: Bench) -> list[Row]:
@@ -90,11 +90,11 @@ async def measure(bench: Bench) -> list[Row]:
             async with asyncio.timeout(DEADLINE):
                 for machine in machines:
                     await machine.holds.wait()
-            bench.say(f"control: {count} requests are held; {changes} changes follow, {PACE} a second")
+            bench.say(f"control: {count} requests are held; {changes} changes follow, {CHANGES_PER_SECOND} per second")
             held = process.memory_info().rss / 2**20
             await _change(api.url, machines, changes)
             async with asyncio.timeout(DEADLINE):
-                while len(took) < changes:  # noqa: ASYNC110 - the last answers are on their way
+                while len(took) < changes:  # noqa: ASYNC110 - waits for the last answers
                     await asyncio.sleep(0.05)
             peak = process.memory_info().rss / 2**20
             for task in waiting:
@@ -103,7 +103,7 @@ async def measure(bench: Bench) -> list[Row]:
 
 
 def _rows(count: int, held: float, peak: float, took: list[float]) -> list[Row]:
-    how = f"n={len(took)}, PUT sent -> answer read whole, {PACE}/s over {count} apps, each with a machine that waits"
+    how = f"n={len(took)}, PUT sent -> whole answer read, {CHANGES_PER_SECOND}/s over {count} apps"
     return [
         Row(
             "control_held",
@@ -127,11 +127,11 @@ def _rows(count: int, held: float, peak: float, took: list[float]) -> list[Row]:
 
 
 async def _change(url: str, machines: list[Machine], changes: int) -> None:
-    """Send the changes at their pace. Raises where one is not taken."""
+    """Send the changes at a constant rate. Raise if one is not accepted."""
     began = time.perf_counter()
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         for number in range(changes):
-            await asyncio.sleep(max(0.0, began + number / PACE - time.perf_counter()))
+            await asyncio.sleep(max(0.0, began + number / CHANGES_PER_SECOND - time.perf_counter()))
             group.create_task(_put(session, url, machines[number % len(machines)]))
 
 
@@ -142,9 +142,9 @@ async def _put(session: aiohttp.ClientSession, url: str, machine: Machine) -> No
     headers = {"Authorization": f"Bearer {_key(machine.app)}", "Content-Type": "application/json"}
     path = f"{url}/api/vendor/apps/{machine.app}/files"
     async with asyncio.timeout(DEADLINE), session.put(path, data=body, headers=headers) as answer:
-        said = await answer.read()
+        reply = await answer.read()
         if answer.status != 200:
-            raise RuntimeError(f"the backend did not take a change ({answer.status}): {said[:200]!r}")
+            raise RuntimeError(f"the backend did not accept a change ({answer.status}): {reply[:200]!r}")
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:

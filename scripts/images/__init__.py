@@ -1,1 +1,4 @@
-"""What scripts/image does: builds runtime/Dockerfile, runs it as Fly would, and says what it weighs and costs."""
+"""scripts/image: builds runtime/Dockerfile, runs it as Fly would, and prints its size and cost.
+
+Start reading at `__main__.py`; `scenarios` are the runs.
+"""

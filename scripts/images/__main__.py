@@ -1,7 +1,7 @@
-"""The command line of scripts/image: build, test, sizes; alone, build and sizes.
+"""The command line of scripts/image: build, test, sizes; without a command, build and sizes.
 
-Exit status: 0 when all of it went well; 1 when a build failed, a scenario did not end as it should, or a budget is not
-kept; 3 when this machine has no container engine or no base image, with the reason in one line.
+Exit status: 0 on success; 1 if the build or a scenario failed or a budget is exceeded; 3 if this machine has no
+container engine or no base image, with the reason in one line.
 """
 
 from __future__ import annotations
@@ -48,25 +48,23 @@ def weigh(found: engine.Engine) -> int:
 
 
 def _terminated(_: int, __: object) -> None:
-    raise SystemExit(143)  # so that what is being run is ended in order
+    raise SystemExit(143)  # an exception, so that running containers are removed
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="scripts/image", description="The machine's image: builds it, weighs it, and runs it as Fly would."
+        prog="scripts/image", description="Builds the machine's image, prints its size, and runs it as Fly would."
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="alone it builds and weighs")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="without a command: build and sizes")
     commands.add_parser("build", help="build it")
-    commands.add_parser("sizes", help="each layer, both budgets, and what a month costs")
+    commands.add_parser("sizes", help="print each layer, both budgets, and the cost of a month")
     test = commands.add_parser(
         "test",
-        help="build it, and tell it scenarios",
+        help="build it, and run it scenario by scenario",
         epilog="\n".join(f"  {name:<12}{scenario.__doc__}" for name, scenario in SCENARIOS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    test.add_argument(
-        "scenarios", nargs="*", choices=[[], *SCENARIOS], metavar="SCENARIO", help="all where none is named"
-    )
+    test.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], metavar="SCENARIO", help="default: all of them")
     return parser
 
 

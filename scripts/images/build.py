@@ -1,4 +1,4 @@
-"""Building the image: the engine's own layers are the cache, so that a second build takes seconds."""
+"""Builds the image. The engine caches layers, so a second build takes seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scripts.images.engine import DOCKERFILE, ROOT, Engine, Failed
 
 
 def build(engine: Engine) -> None:
-    """Raises Unavailable without a base, and Failed with the end of what the engine said."""
+    """Build the image. Raise Unavailable without a base image, and Failed with the end of the engine's output."""
     engine.require_base()
     try:
         setup.run(f"building {DOCKERFILE.relative_to(ROOT)} with {engine.program}", *engine.build_command())

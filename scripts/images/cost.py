@@ -1,7 +1,7 @@
-"""What the machines cost in a month. Pure.
+"""Calculates what the machines cost per month. Pure.
 
-Prices are Fly's of August 2026 in its cheapest regions, in US dollars: a machine that is stopped or suspended pays for
-its root filesystem as it lies on the disk, one that is started pays by the second for its size.
+Prices are Fly's of August 2026 in its cheapest regions, in US dollars. A stopped or suspended machine costs its root
+filesystem as stored on disk; a started one costs its size, per second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ AWAKE_A_DAY = (0, 1, 8, 24)  # hours
 
 
 def a_month(disk_bytes: float, apps: int, awake_a_day: float) -> float:
-    """Dollars for `apps` machines of which each is awake `awake_a_day` hours of every day."""
+    """Return the dollars per month for `apps` machines that are awake `awake_a_day` hours per day."""
     awake = awake_a_day * DAYS
     asleep = (HOURS - awake) / HOURS
     return apps * (awake * AWAKE_PER_HOUR + asleep * disk_bytes / 1e9 * ASLEEP_PER_GB)

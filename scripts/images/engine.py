@@ -1,8 +1,8 @@
-"""The container engine of this machine: Podman, or Docker where there is no Podman. Both take the same words.
+"""Runs the container engine of this machine: Podman, or Docker if there is no Podman. Both take the same commands.
 
-What an engine needs on one particular machine is no part of this repository. It comes from the environment:
-IMAGE_ENGINE (which of the two), NODE_IMAGE (another base), IMAGE_BUILD_ARGS and IMAGE_RUN_ARGS (shell-quoted arguments
-for each build and each run), and whatever the engine itself reads, such as CONTAINERS_CONF.
+Configuration for one particular machine comes from the environment: IMAGE_ENGINE (which of the two), NODE_IMAGE
+(another base), IMAGE_BUILD_ARGS and IMAGE_RUN_ARGS (shell-quoted arguments for each build and each run), and variables
+of the engine itself, such as CONTAINERS_CONF.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ QUICK_SECONDS = 60.0
 
 
 class Unavailable(Exception):
-    """There is no image to be had on this machine; the message says why, and what would change that."""
+    """No image can be built or run on this machine; the message says why, and what to do."""
 
 
 class Failed(Exception):
-    """The engine refused something that it should have done."""
+    """A command of the engine failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`host` is the name under which a container finds this machine, once it was run with `to_host`."""
-
     program: str
     host: str
+    """The name under which a container that was run with `to_host` reaches this machine."""
     to_host: tuple[str, ...]
     build_words: tuple[str, ...]
     build_arguments: tuple[str, ...] = ()
@@ -47,8 +46,8 @@ class Engine:
         words = (self.program, "build", *self.build_words, *base, *self.build_arguments)
         return (*words, "--tag", IMAGE, "--file", str(DOCKERFILE), str(ROOT))
 
-    def ask(self, *words: str, within: float = QUICK_SECONDS) -> str:
-        """What the engine prints to it. Raises Failed."""
+    def command(self, *words: str, within: float = QUICK_SECONDS) -> str:
+        """Run a command and return its output. Raise Failed."""
         try:
             done = subprocess.run(
                 [self.program, *words],
@@ -59,13 +58,13 @@ class Engine:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise Failed(f"{self.program} {shlex.join(words)}: nothing within {within:g} s") from None
+            raise Failed(f"{self.program} {shlex.join(words)}: no result within {within:g} s") from None
         if done.returncode:
             raise Failed(f"{self.program} {shlex.join(words)}: {done.stderr.strip() or done.returncode}")
         return done.stdout.strip()
 
     def save(self) -> subprocess.Popen[bytes]:
-        """The image as a stream, in the form that both engines have in common."""
+        """Start writing the image to a pipe, in the format that both engines support."""
         form = ("--format", "docker-archive") if self.program == "podman" else ()
         return subprocess.Popen([self.program, "save", *form, IMAGE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
@@ -76,7 +75,7 @@ class Engine:
         if not self.has(self.base):
             raise Unavailable(
                 f"the base image {self.base} is not on this machine: {self.program} pull {self.base}\n"
-                "(or name another one in NODE_IMAGE: Node.js 22 on Debian 13, slim)"
+                "(or set NODE_IMAGE to another one: Node.js 22 on Debian 13, slim)"
             )
 
     def require_image(self) -> None:
@@ -85,7 +84,7 @@ class Engine:
 
 
 def find(environ: Mapping[str, str]) -> Engine:
-    """The first engine that answers. Raises Unavailable."""
+    """Return the first engine that works. Raise Unavailable."""
     wanted = environ.get("IMAGE_ENGINE")
     engines = {
         "podman": Engine("podman", "host.containers.internal", (), ("--pull=never", "--format", "docker", "--layers")),
@@ -119,7 +118,7 @@ def find(environ: Mapping[str, str]) -> Engine:
 def default_base() -> str:
     found = re.search(r"^ARG NODE_IMAGE=(\S+)$", DOCKERFILE.read_text("utf-8"), flags=re.MULTILINE)
     if found is None:
-        raise Failed(f"{DOCKERFILE} names no base")
+        raise Failed(f"{DOCKERFILE} has no ARG NODE_IMAGE")
     return found[1]
 
 

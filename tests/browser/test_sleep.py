@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from control.dev.wake_on_connect import rung
+from control.dev.wake_on_connect import wait_for_connection
 from tests.conftest import WorkspaceFactory
 from tests.peers.counting import counting
 from tests.peers.stack import KEY, Backend, Stack, backend, stack
@@ -80,9 +80,9 @@ class Night:
 
         async def wake() -> None:
             async with asyncio.timeout(NIGHTFALL_SECONDS):
-                visitors = await rung(self.stack.port)
+                visitors = await wait_for_connection(self.stack.port)
                 await self.stack.agent.start()
-            await visitors.pass_on()
+            await visitors.forward()
 
         async with asyncio.TaskGroup() as group:
             waking = group.create_task(wake())

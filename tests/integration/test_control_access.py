@@ -82,7 +82,7 @@ async def test_another_address_is_404_as_json_and_health_needs_no_key(demo: Plan
         (b"nope", 400, "not JSON"),
         ({"files": [{"filepath": "a", "content": 1}]}, 400, "files[0] ('a') has a content that is a number, not text"),
         ({"files": [{"filepath": "../a", "content": ""}]}, 400, "files[0].filepath ('../a') has a '..' part"),
-        ({"files": [{"filepath": "stored/x", "content": ""}]}, 409, "'stored/x' cannot be: 'stored' is a file"),
+        ({"files": [{"filepath": "stored/x", "content": ""}]}, 409, "'stored/x' cannot be stored: 'stored' is a file"),
         ({"files": [{"filepath": "folder", "content": ""}]}, 409, "'folder' cannot be a file"),
         (
             {

@@ -88,7 +88,7 @@ async def test_a_key_is_made_up_for_a_new_app_and_shown_once(tmp_path: Path) -> 
     assert key.startswith("pk_")
     assert key.encode() not in await asyncio.to_thread(all_bytes, tmp_path)
     status, out, err = await command("app", "demo", "--db", db, API_KEY="mine")
-    assert (status, out, err) == (0, "", "demo: a further key added\n")
+    assert (status, out, err) == (0, "", "demo: key added\n")
     (tmp_path / "key").write_text(" from-file\n")
     assert (await command("app", "demo", "--db", db, "--key-file", tmp_path / "key"))[0] == 0
     async with process(tmp_path) as running, aiohttp.ClientSession() as session:
@@ -125,7 +125,7 @@ async def test_serving_a_new_app_shows_a_key_only_when_it_made_one_up(tmp_path: 
         (["serve", "--app", "a/b"], "'a/b' is not 1 to 128"),
         (["serve", "--watch", "."], "--watch needs --app"),
         (["serve", "--app", "a", "--watch", "/nowhere"], "there is no such folder"),
-        (["serve", "--app", "a", "--watch", "{tmp}", "--db", "{tmp}/control.db"], "it would feed itself"),
+        (["serve", "--app", "a", "--watch", "{tmp}", "--db", "{tmp}/control.db"], "every write would cause another"),
         (["serve", "--oidc-issuer", "https://oidc.fly.io/acme"], "--oidc-audience is missing"),
         (["serve", "--oidc-machine", "demo=preview/e28"], "--oidc-issuer is missing"),
         (["serve", "--oidc-machine", "demo=preview"], "'demo=preview' is not APP_ID=FLY_APP/MACHINE_ID"),

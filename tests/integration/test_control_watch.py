@@ -140,8 +140,8 @@ async def test_the_files_of_a_watched_app_are_changed_in_the_folder_alone(watche
 async def test_a_folder_that_goes_away_deletes_nothing_and_is_taken_up_when_it_is_back(
     watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "GONE_SECONDS", 0.05)
-    monkeypatch.setattr(module, "SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(module, "MISSING_PAUSE", 0.05)
+    monkeypatch.setattr(module, "SCAN_SECONDS", 0.2)
     watched.save("app/page.tsx", "2")  # ends the wait that began with the longer time
     await watched.becomes(app__page_tsx="2", _env="A=1")
     watched.root.rename(tmp_path / "elsewhere")
@@ -155,7 +155,7 @@ async def test_a_folder_that_goes_away_deletes_nothing_and_is_taken_up_when_it_i
 
 
 async def test_what_has_no_event_is_found_by_the_next_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SCAN_SECONDS", 0.2)
     monkeypatch.setattr(module.Watch, "_events", deaf)
     root = tmp_path / "app"
     root.mkdir()
@@ -171,7 +171,7 @@ async def test_what_has_no_event_is_found_by_the_next_sweep(tmp_path: Path, monk
 
 
 async def deaf(*_: object) -> str:
-    await asyncio.sleep(module.SWEEP_SECONDS)
+    await asyncio.sleep(module.SCAN_SECONDS)
     return "timeout"
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from control.dev.agent_loop import Life
-from control.dev.processes import Ended, Program, running
+from control.dev.agent_loop import AgentLoop
+from control.dev.processes import Program, ProgramFailed, running
 
 DEADLINE = 30.0
 
@@ -34,19 +34,19 @@ raise SystemExit(int(sys.argv[3]))
 """
 
 
-def life(folder: Path, port: int, said: list[str], asleep: asyncio.Event, status: int = 0) -> Life:
+def life(folder: Path, port: int, said: list[str], asleep: asyncio.Event, status: int = 0) -> AgentLoop:
     def start() -> AbstractAsyncContextManager[Program]:
         command = [sys.executable, "-c", AGENT, str(folder / "lives"), str(port), str(status)]
         return running("agent", command, dict(os.environ), folder / "agent.log", said.append)
 
-    async def announce(first: bool) -> None:  # noqa: FBT001 - the form of a Life's callable
+    async def announce(first: bool) -> None:  # noqa: FBT001 - the form of a AgentLoop's callable
         said.append("a first life" if first else "another life")
 
     def say(line: str) -> None:
         said.append(line)
         asleep.set()
 
-    return Life(start=start, announce=announce, port=port, say=say)
+    return AgentLoop(start=start, announce=announce, port=port, say=say)
 
 
 async def visit(port: int, asleep: asyncio.Event) -> str:
@@ -73,7 +73,7 @@ async def test_a_visit_wakes_the_agent_and_is_answered_by_it(tmp_path: Path, fre
 
     assert (tmp_path / "lives").read_text() == "xxx"
     assert said[0] == "a first life"
-    assert f"A visit to http://localhost:{port} wakes it." in said[1]
+    assert f"Opening http://localhost:{port} wakes it." in said[1]
 
 
 async def test_an_agent_that_fails_is_not_taken_for_one_that_sleeps(
@@ -88,4 +88,4 @@ async def test_an_agent_that_fails_is_not_taken_for_one_that_sleeps(
 
     with pytest.raises(ExceptionGroup) as failed:
         await day()
-    assert failed.group_contains(Ended, match="the agent ended with status 3")
+    assert failed.group_contains(ProgramFailed, match="the agent ended with status 3")

@@ -10,6 +10,9 @@ import pytest
 from scripts.docs import DOCUMENTS, PARTS, renewed
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+EVERY = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES]
+WRITTEN_BY_NEXT = {"AGENTS.md"}
 
 
 def text(name: str) -> str:
@@ -26,12 +29,21 @@ def test_everything_that_is_generated_is_shown_somewhere() -> None:
     assert shown == set(PARTS)
 
 
-@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md"])
+@pytest.mark.parametrize("name", EVERY)
 def test_every_file_of_ours_that_is_named_exists(name: str) -> None:
     named = re.findall(
-        r"(?<![\w./-])((?:scripts|agent|control|runtime|tests|examples|requirements)/[\w./-]*\w)", text(name)
+        r"(?<![\w./-])((?:scripts|agent|control|runtime|tests|examples|requirements|docs)/[\w./-]*\w)", text(name)
     )
     assert not [path for path in named if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_module_and_page_that_is_named_without_its_folder_exists(name: str) -> None:
+    ours = {path.name for top in ("scripts", "agent", "control", "tests") for path in (ROOT / top).rglob("*.py")}
+    pages = {path.name for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))}
+    named = set(re.findall(r"(?<![\w./*-])[\w-]+\.(?:py|md)\b", text(name)))
+    stale = named - ours - pages - WRITTEN_BY_NEXT
+    assert not stale
 
 
 def test_every_command_of_the_readme_can_be_run() -> None:
@@ -49,13 +61,13 @@ def test_the_readme_names_every_command_there_is() -> None:
     assert commands <= set(re.findall(r"scripts/[\w.-]*\w", text("README.md") + text("CONTRIBUTING.md")))
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", EVERY)
 def test_no_link_inside_the_repository_is_broken(name: str) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", text(name)):
         path, _, fragment = target.partition("#")
         if "://" in target:
             continue
-        document = ROOT / (path or name)
+        document = (ROOT / name).parent / path if path else ROOT / name
         assert document.exists(), f"{name} links to {target}"
         if fragment:
             headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), flags=re.MULTILINE)

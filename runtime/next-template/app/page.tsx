@@ -1,4 +1,4 @@
-/** What the preview shows until the app's own `app/page.tsx` takes this file's place. */
+/** The start page of the preview, until the app has a page of its own. */
 export default function Waiting() {
   return (
     <main className="relative isolate grid min-h-dvh place-items-center overflow-hidden px-6 py-10">
@@ -26,7 +26,7 @@ export default function Waiting() {
   );
 }
 
-/** A soft light behind the sketch: gradients, which cost less to paint than blurs. */
+/** A soft light behind the drawing. Gradients cost less to paint than blurs. */
 function Glow() {
   return (
     <div
@@ -36,7 +36,7 @@ function Glow() {
   );
 }
 
-/** A page that is still to come. */
+/** A drawing of an empty page. */
 function Sketch() {
   return (
     <div

@@ -1,4 +1,7 @@
-"""What a machine has to be seen doing, told one after the other. The first line of each scenario says what it shows."""
+"""Scenarios that run the image and check what a machine does. The docstring of each says what it shows.
+
+Start reading at `boot.py`; `place.py` runs the containers.
+"""
 
 from __future__ import annotations
 
@@ -34,28 +37,28 @@ SCENARIOS: Mapping[str, Scenario] = {
 
 
 def run(engine: Engine, names: Sequence[str]) -> int:
-    """Tell each of them; exit status 1 when one did not end as it should."""
+    """Run the named scenarios. Return 1 if one failed."""
     failed = 0
     begun = time.monotonic()
     for name in names:
-        failed += not asyncio.run(_tell(engine, name))
+        failed += not asyncio.run(_passes(engine, name))
     print(f"\n{len(names) - failed} of {len(names)} scenarios, {time.monotonic() - begun:.0f} s")
     return int(failed > 0)
 
 
-async def _tell(engine: Engine, name: str) -> bool:
+async def _passes(engine: Engine, name: str) -> bool:
     scenario = SCENARIOS[name]
     begun = time.monotonic()
     good = True
     try:
         async with world(engine) as here:
-            said = await scenario(here)
+            report = await scenario(here)
     except (Wrong, Failed) as wrong:
-        good, said = False, str(wrong)
-    except Exception:  # noqa: BLE001 - one scenario that cannot be told leaves the others their turn
-        good, said = False, traceback.format_exc()
+        good, report = False, str(wrong)
+    except Exception:  # noqa: BLE001 - the other scenarios still run
+        good, report = False, traceback.format_exc()
     print(
         f"{'ok   ' if good else 'FAIL '} {name:<10} {time.monotonic() - begun:5.1f} s  {scenario.__doc__}", flush=True
     )
-    print("\n".join(f"      {line}" for line in said.splitlines()), flush=True)
+    print("\n".join(f"      {line}" for line in report.splitlines()), flush=True)
     return good

@@ -1,4 +1,4 @@
-"""A machine that starts: what a visitor sees, and what the kept cache is worth."""
+"""Starts: what a visitor sees, and how much time the cache saves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from scripts.images.scenarios.place import POLL_SECONDS, Container, World, Wrong, scripts_of
 
 WAKING = 'data-kind="waking"'
-GAIN = 0.8  # of the time without a cache; measured were 0.3 to 0.45
+GAIN = 0.8  # of the time without a cache; measured: 0.3 to 0.45
 WITHOUT_CACHE = ("--entrypoint", "sh", "--", "-c", "rm -rf /workspace/.next && exec python3 -m agent run")
 
 
@@ -33,7 +33,7 @@ async def boot(world: World) -> str:
 
 
 async def cache(world: World) -> str:
-    """The first page comes sooner with the image's cache than without one"""
+    """The first page appears sooner with the image's cache than without it"""
     kept, none = [], []
     for _ in range(2):
         async with world.machine() as machine:
@@ -47,7 +47,7 @@ async def cache(world: World) -> str:
 
 
 async def again(world: World) -> str:
-    """A machine that is started again with the disk that it had shows its page soon"""
+    """A machine that is started again with its old disk shows its page"""
     async with world.machine() as machine:
         first = await machine.until_page("the first page")
         await machine.signal("TERM")
@@ -59,7 +59,7 @@ async def again(world: World) -> str:
 
 
 async def _waking(machine: Container) -> float:
-    """Seconds until the first answer of all, which has to be the waking page."""
+    """Return the seconds until the first answer, which has to be the waking page."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         status, text = await machine.get()
@@ -68,4 +68,4 @@ async def _waking(machine: Container) -> float:
         if status:
             raise Wrong(f"the first answer was {status}: {text[:300]!r}")
         await asyncio.sleep(POLL_SECONDS / 5)
-    raise Wrong("nobody answered within 20 s")
+    raise Wrong("no answer within 20 s")

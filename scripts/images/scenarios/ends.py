@@ -1,4 +1,4 @@
-"""A machine that ends: asked to from outside, or by itself because nobody looks."""
+"""Ends: by a signal, or by itself because it is not used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STOP_SECONDS = 5.0  # runtime/fly.toml, kill_timeout
 
 
 async def term(world: World) -> str:
-    """SIGTERM ends it with status 0, within what Fly waits"""
+    """SIGTERM ends it with status 0, within Fly's kill_timeout"""
     return await _ended_by("TERM", world)
 
 
@@ -32,7 +32,7 @@ async def _ended_by(name: str, world: World) -> str:
 
 
 async def sleep(world: World) -> str:
-    """When nobody looks it sleeps with status 0; started as Fly does it, from the image, it is there again"""
+    """Without visitors it sleeps with status 0; started again from the image, as Fly does, it shows its page"""
     async with world.machine(IDLE_TIMEOUT="8s") as machine:
         await machine.until_page("the first page")
         begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""A machine that is too small for what it is asked to do: memory and disk."""
+"""Limits: too little memory, and a full disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def _fits(memory: str, world: World) -> str:
             await machine.until_page(f"edit number {number}.")
         status = await machine.status()
         if status["dev_server"]["crashes"] or not await machine.running():
-            raise Wrong(f"the dev server did not survive it: {status['dev_server']}")
+            raise Wrong(f"the dev server crashed: {status['dev_server']}")
         if await machine.memory_limit() >> 20 != {"1g": 1024, "512m": 512}[memory]:
             raise Wrong("the engine did not set the limit")
         rss = status["dev_server"]["rss_bytes"] / 1e6
@@ -43,7 +43,7 @@ async def _fits(memory: str, world: World) -> str:
 
 
 async def out_of_memory(world: World) -> str:
-    """A page of the app takes all memory: the kernel ends Next.js, the agent stays, says so, and brings the app back"""
+    """A page takes all memory: the kernel kills Next.js, the agent survives, reports it, and restarts the app"""
     async with world.machine(memory="768m") as machine:
         await machine.until_page("the first page")
         await world.backend.put({"app/hog/page.tsx": HOG})
@@ -54,17 +54,17 @@ async def out_of_memory(world: World) -> str:
         await machine.until(lambda status: status["dev_server"]["crashes"] > 0, "the crash is counted")
         await machine.until(lambda status: status["dev_server"]["state"] == "ready", "the dev server is ready again")
         await machine.until_page("the first page")
-        said = await machine.status()
+        status = await machine.status()
         if not await machine.running():
-            raise Wrong("the agent is gone")
-        told = [repair for repair in said["dev_server"]["repairs"] if "the kernel killed it" in repair["why"]]
-        if not told:
-            raise Wrong(f"nobody is told that it was the kernel: {said['dev_server']['repairs']}")
-        return f"{told[0]['why']}; {told[0]['outcome']}"
+            raise Wrong("the agent ended")
+        kills = [repair for repair in status["dev_server"]["repairs"] if "the kernel killed it" in repair["why"]]
+        if not kills:
+            raise Wrong(f"no repair names the kernel as the cause: {status['dev_server']['repairs']}")
+        return f"{kills[0]['why']}; {kills[0]['outcome']}"
 
 
 async def full_disk(world: World) -> str:
-    """The disk fills up: the agent stays, names it, and goes on once there is room"""
+    """The disk fills up: the agent survives, reports it, and continues when there is space"""
     if world.engine.program != "podman":
         return "left out: only podman fills a tmpfs with what the image has in that place"
     mount = f"type=tmpfs,destination=/srv/preview,tmpfs-size={DISK}"
@@ -73,22 +73,22 @@ async def full_disk(world: World) -> str:
         fill = "dd if=/dev/zero of=/srv/preview/workspace/full bs=1M 2>/dev/null; df /srv/preview | tail -1"
         await machine.exec("sh", "-c", fill)
         await world.backend.put({"app/large.ts": "// " + "x" * (4 << 20)})
-        said: list[str] = []
+        reports: list[str] = []
 
         def named(status: dict[str, Any]) -> bool:
-            # Caches are removed then, and the next try may find room: what stays to be seen is the ledger.
-            said.extend(str(problem["message"]) for problem in status["problems"] if _is_full(problem))
-            said.extend(entry["why"] for entry in status["dev_server"]["repairs"] if "disk is full" in entry["why"])
-            return bool(said)
+            # The agent removes caches, and its next try may succeed. Then only the repairs show the full disk.
+            reports.extend(str(problem["message"]) for problem in status["problems"] if _is_full(problem))
+            reports.extend(entry["why"] for entry in status["dev_server"]["repairs"] if "disk is full" in entry["why"])
+            return bool(reports)
 
         await machine.until(named, "the full disk is named")
         if not await machine.running():
-            raise Wrong("the agent is gone")
+            raise Wrong("the agent ended")
         await machine.exec("rm", "/srv/preview/workspace/full")
         await machine.until(lambda status: (status["sync"]["revision"] or 0) >= 2, "the file is written at last")
         await world.backend.put({"app/page.tsx": page("there is room again")})
         await machine.until_page("there is room again")
-        return said[0]
+        return reports[0]
 
 
 def _is_full(problem: dict[str, Any]) -> bool:

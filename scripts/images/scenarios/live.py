@@ -1,4 +1,4 @@
-"""A machine that is being worked with: edits, and where it may write."""
+"""Use: edits, a new package, and a read-only root."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scripts.images.engine import ROOT
 from scripts.images.scenarios.place import World, Wrong, page
 
 EDITS = 20
-ADDED, VERSION = "clsx", "2.1.1"  # of one file, and without packages of its own
+ADDED, VERSION = "clsx", "2.1.1"  # a package of one file, without dependencies
 CONFIGURATION = ("tsconfig.json", "next.config.ts", "postcss.config.mjs")
 USES = f"""\
 import {{ clsx }} from "{ADDED}";
@@ -31,7 +31,7 @@ async def edits(world: World) -> str:
 
 
 async def read_only(world: World) -> str:
-    """With a read-only root, a volume at /srv/preview and a tmpfs at /tmp are all it writes to"""
+    """With a read-only root it writes only to a volume at /srv/preview and a tmpfs at /tmp"""
     volume = world.volume()
     words = ("--read-only", "--tmpfs", "/tmp:size=64m", "--volume", f"{volume}:/srv/preview")
     async with world.machine(*words) as machine:
@@ -41,14 +41,14 @@ async def read_only(world: World) -> str:
         await machine.until_page("and new", "/new")
         refused = await machine.exec("sh", "-c", "touch /opt/agent/x /etc/x /x 2>&1 || true")
         if refused.count("Read-only file system") != 3:
-            raise Wrong(f"its root can be written to: {refused!r}")
+            raise Wrong(f"its root filesystem is writable: {refused!r}")
         return f"first page {first:.1f} s, edits and a new page"
 
 
 async def package(world: World) -> str:
     """A package is added to package.json together with the page that uses it, and the page is shown"""
     template = ROOT / "runtime/next-template"
-    # A set with a package.json is a whole project, and finds nothing of the template beside it.
+    # A set with a package.json gets no file of the template.
     whole = {
         name: (template / name).read_text("utf-8") for name in ("app/layout.tsx", "app/globals.css", *CONFIGURATION)
     }
@@ -62,5 +62,5 @@ async def package(world: World) -> str:
         took = time.monotonic() - begun
         owner = await machine.exec("stat", "--format", "%U", f"/workspace/node_modules/{ADDED}/package.json")
         if owner != "preview":
-            raise Wrong(f"what was installed belongs to {owner}")
+            raise Wrong(f"the installed package belongs to {owner}")
         return f"{ADDED} {VERSION} after {took:.1f} s, installed by {owner}"

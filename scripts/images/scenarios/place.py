@@ -1,8 +1,7 @@
-"""Where a scenario plays: a real control plane on this machine, and containers of the image that reach it.
+"""The environment of a scenario: a real control plane on this machine, and containers of the image that reach it.
 
-A container is started as Fly starts a machine: an init as its first process and the agent as that one's child, a limit
-on its memory, and no swap. Invariant: when the block of `world` has ended, none of its containers is left, nor its
-volumes.
+A container is started as Fly starts a machine: an init as process 1 with the agent as its child, a memory limit, and no
+swap. Invariant: when the block of `world` ends, its containers and volumes are removed.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ import orjson
 from scripts.images.engine import IMAGE, Engine, Failed
 from tests.peers.stack import APP, KEY, Backend, backend
 
-POLL_SECONDS = 0.05  # between two looks at what tells of nothing by itself
+POLL_SECONDS = 0.05  # where there is no event to wait for
 PAGE_SECONDS = 90.0
 PORT, AGENT_PORT = 3000, 9090
 TAIL = 25
 
 
 class Wrong(Exception):
-    """The image did not do what it should; the message says what was seen."""
+    """The machine did not do what it should; the message says what it did."""
 
 
 @dataclass
 class Container:
-    """One machine. `name` is the engine's for it; the addresses are known once it runs."""
+    """One machine. `name`: the container's name. The addresses are known once it runs."""
 
     engine: Engine
     session: aiohttp.ClientSession
@@ -47,51 +46,51 @@ class Container:
     admin: str = ""
     started: float = 0.0
 
-    async def _ask(self, *words: str, within: float = 60) -> str:
-        return await asyncio.to_thread(self.engine.ask, *words, within=within)
+    async def _engine(self, *words: str, within: float = 60) -> str:
+        return await asyncio.to_thread(self.engine.command, *words, within=within)
 
     async def run(self, *words: str) -> None:
-        await self._ask("run", "--detach", "--name", self.name, *words, within=180)
-        await self._look()
+        await self._engine("run", "--detach", "--name", self.name, *words, within=180)
+        await self._read_ports()
 
     async def start(self) -> None:
-        """Once more, with the disk as it was left."""
-        await self._ask("start", self.name)
-        await self._look()
+        """Start it again with its old disk."""
+        await self._engine("start", self.name)
+        await self._read_ports()
 
-    async def _look(self) -> None:
+    async def _read_ports(self) -> None:
         self.started = time.monotonic()
-        with suppress(Failed):  # one that ended at once has no ports, and its scenario says so better
+        with suppress(Failed):  # a container that ended at once has no ports; its scenario reports that
             self.url, self.admin = [f"http://{await self._port(port)}" for port in (PORT, AGENT_PORT)]
 
     async def _port(self, inside: int) -> str:
-        said = await self._ask("port", self.name, f"{inside}/tcp")
-        return said.splitlines()[0].replace("0.0.0.0", "127.0.0.1")
+        output = await self._engine("port", self.name, f"{inside}/tcp")
+        return output.splitlines()[0].replace("0.0.0.0", "127.0.0.1")
 
     async def exec(self, *command: str) -> str:
-        return await self._ask("exec", self.name, *command)
+        return await self._engine("exec", self.name, *command)
 
     async def signal(self, name: str) -> None:
-        await self._ask("kill", "--signal", name, self.name)
+        await self._engine("kill", "--signal", name, self.name)
 
     async def exited(self, within: float = 60) -> int:
-        """Wait for its end; the exit status."""
-        return int(await self._ask("wait", self.name, within=within))
+        """Wait for its end, and return the exit status."""
+        return int(await self._engine("wait", self.name, within=within))
 
     async def running(self) -> bool:
-        return await self._ask("inspect", "--format", "{{.State.Running}}", self.name) == "true"
+        return await self._engine("inspect", "--format", "{{.State.Running}}", self.name) == "true"
 
     async def memory_limit(self) -> int:
-        return int(await self._ask("inspect", "--format", "{{.HostConfig.Memory}}", self.name))
+        return int(await self._engine("inspect", "--format", "{{.HostConfig.Memory}}", self.name))
 
     async def tail(self) -> str:
-        """The end of what it printed, where that can still be had."""
+        """Return the last lines of its output, or "" if they are not available."""
         with suppress(Failed):
-            return "\n".join((await self._ask("logs", "--tail", str(TAIL), self.name)).splitlines())
+            return "\n".join((await self._engine("logs", "--tail", str(TAIL), self.name)).splitlines())
         return ""
 
     async def get(self, path: str = "/") -> tuple[int, str]:
-        """What a visitor gets; 0 where nobody listens."""
+        """Return status and text of a visitor's request; status 0 if nothing listens."""
         try:
             async with (
                 asyncio.timeout(PAGE_SECONDS),
@@ -102,7 +101,7 @@ class Container:
             return 0, ""
 
     async def status(self) -> dict[str, Any]:
-        """/status; empty where nobody listens. Asked from the inside where the agent shows it to nobody else."""
+        """Return /status, or {} if nothing listens."""
         try:
             headers = {"Authorization": f"Bearer {KEY}"}
             async with asyncio.timeout(10), self.session.get(f"{self.admin}/status", headers=headers) as answer:
@@ -112,7 +111,7 @@ class Container:
             return {}
 
     async def until(self, wanted: Callable[[dict[str, Any]], object], what: str, within: float = PAGE_SECONDS) -> float:
-        """Seconds since the start until the status is as wanted; raises Wrong with what it was instead."""
+        """Return the seconds from the start until `wanted` is true of the status. Raise Wrong with the last status."""
         end = time.monotonic() + within
         status: dict[str, Any] = {}
         while time.monotonic() < end:
@@ -123,21 +122,21 @@ class Container:
         raise Wrong(f"not within {within:.0f} s: {what}; last: {brief(status)}")
 
     async def until_page(self, text: str, path: str = "/", within: float = PAGE_SECONDS) -> float:
-        """Seconds since the start until a visitor sees `text` on a page of the app's own."""
+        """Return the seconds from the start until a page of the app contains `text`. Raise Wrong."""
         end = time.monotonic() + within
-        said = (0, "")
+        answer = (0, "")
         while time.monotonic() < end:
-            said = await self.get(path)
-            if said[0] == 200 and text in said[1]:
+            answer = await self.get(path)
+            if answer[0] == 200 and text in answer[1]:
                 return time.monotonic() - self.started
             await asyncio.sleep(POLL_SECONDS)
         raise Wrong(
-            f"{text!r} was not on {path} within {within:.0f} s; the last answer was {said[0]}: {said[1][:300]!r}"
+            f"{text!r} was not on {path} within {within:.0f} s; the last answer was {answer[0]}: {answer[1][:300]!r}"
         )
 
 
 def brief(status: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a status is worth a line."""
+    """Return the parts of a status that an error message shows."""
     shown = ("phase", "missing", "dev_server", "problems")
     return {name: status[name] for name in shown if name in status}
 
@@ -153,7 +152,7 @@ class World:
 
     @asynccontextmanager
     async def machine(self, *words: str, memory: str = "1g", **environ: str) -> AsyncIterator[Container]:
-        """A started container. `words` go to the engine's `run`; what stands after "--" to the image itself."""
+        """Run a container. `words` are arguments of the engine's `run`; those after "--" go to the image."""
         container = self._container()
         at = words.index("--") if "--" in words else len(words)
         before, after = words[:at], words[at + 1 :]
@@ -184,22 +183,22 @@ class World:
     def _remove(self, name: str) -> None:
         for words in (("kill", "--signal", "KILL", name), ("rm", "--force", "--volumes", name)):
             with suppress(Failed):
-                self.engine.ask(*words)
+                self.engine.command(*words)
 
     def clear(self) -> None:
         for name in self._names:
             self._remove(name)
         for name in self._volumes:
             with suppress(Failed):
-                self.engine.ask("volume", "rm", "--force", name)
+                self.engine.command("volume", "rm", "--force", name)
 
 
 @asynccontextmanager
 async def world(engine: Engine) -> AsyncIterator[World]:
-    """A control plane that holds one page, and no container yet."""
+    """Start a control plane with one page, without a container."""
     with tempfile.TemporaryDirectory(prefix="preview-image-") as folder:
         port = free_port()
-        # A container comes in over the bridge, which has an address of its own; the key is what keeps others out.
+        # A container connects over the bridge, which has an address of its own. Requests still need the key.
         async with backend(Path(folder), port, "--host", "0.0.0.0") as served, aiohttp.ClientSession() as session:
             here = World(engine, session, served, f"http://{engine.host}:{port}")
             try:
@@ -224,5 +223,5 @@ def free_port() -> int:
 
 
 def scripts_of(html: str) -> Iterator[str]:
-    """The addresses of a page's own scripts and styles."""
+    """Yield the URLs of a page's own scripts and styles."""
     yield from dict.fromkeys(re.findall(r'(?:src|href)="(/_next/static/[^"?]+)', html))

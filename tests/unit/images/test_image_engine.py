@@ -66,10 +66,10 @@ def test_a_base_that_is_not_there_is_named_with_the_command_that_gets_it(program
 def test_what_an_engine_refuses_is_told_in_its_own_words(programs: Path) -> None:
     install(programs, "podman", 'if [ "$1" != info ]; then echo "no such container" >&2; exit 125; fi')
     with pytest.raises(Failed, match="podman inspect x: no such container"):
-        engine.find({}).ask("inspect", "x")
+        engine.find({}).command("inspect", "x")
 
 
 def test_an_engine_that_hangs_is_not_waited_for(programs: Path) -> None:
     install(programs, "podman", f'[ "$1" = info ] || exec {sys.executable} -c "import time; time.sleep(60)"')
-    with pytest.raises(Failed, match=r"podman wait x: nothing within 0\.3 s"):
-        engine.find({}).ask("wait", "x", within=0.3)
+    with pytest.raises(Failed, match=r"podman wait x: no result within 0\.3 s"):
+        engine.find({}).command("wait", "x", within=0.3)

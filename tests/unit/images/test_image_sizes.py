@@ -122,7 +122,7 @@ def test_an_archive_whose_history_does_not_fit_its_layers_is_refused() -> None:
     ],
 )
 def test_a_step_is_told_shortly(step: str, said: str) -> None:
-    assert sizes.shortly(step) == said
+    assert sizes.instruction(step) == said
 
 
 def test_a_budget_that_is_not_kept_is_named_with_both_numbers() -> None:

@@ -18,9 +18,9 @@ import pytest
 from control.dev import __main__ as dev
 from control.dev import options, ports, workspace
 from control.dev.news import News
-from control.dev.processes import Ended, running, worth_showing
+from control.dev.processes import ProgramFailed, running, worth_showing
 from control.dev.terminal import Terminal
-from control.dev.workspace import Place, Unusable, open_place
+from control.dev.workspace import CannotPreview, PreviewFolder, open_preview_folder
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ class TestPlace:
     def test_it_has_the_template_its_packages_and_a_key_that_only_the_owner_reads(
         self, cache: Path, folder: Path
     ) -> None:
-        with open_place(folder) as place:
+        with open_preview_folder(folder) as place:
             assert (place.workspace / "app" / "page.tsx").read_text() == "waiting"
             assert not (place.workspace / "node_modules").is_symlink()
             assert (place.workspace / "node_modules" / "next" / "package.json").is_file()
@@ -59,13 +59,13 @@ class TestPlace:
             assert place.app_id == "my-app-new"
 
     def test_packages_are_shared_but_npms_own_record_is_not(self, cache: Path, folder: Path) -> None:
-        with open_place(folder) as place:
+        with open_preview_folder(folder) as place:
             modules = place.workspace / "node_modules"
             assert (modules / "next" / "package.json").stat().st_nlink == 2
             assert (modules / ".package-lock.json").stat().st_nlink == 1
 
     def test_it_is_a_repository_of_its_own_for_what_an_app_installs_into_one(self, cache: Path, folder: Path) -> None:
-        with open_place(folder) as place:
+        with open_preview_folder(folder) as place:
             found = subprocess.check_output(
                 ["git", "-C", place.workspace, "rev-parse", "--show-toplevel"], text=True, timeout=30
             )
@@ -75,25 +75,25 @@ class TestPlace:
         self, cache: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(os, "link", Mock(side_effect=OSError(18, "Invalid cross-device link")))
-        with open_place(folder) as place:
+        with open_preview_folder(folder) as place:
             assert (place.workspace / "node_modules" / "next" / "package.json").stat().st_nlink == 1
 
     def test_a_second_start_finds_everything_as_it_was(self, cache: Path, folder: Path) -> None:
-        with open_place(folder) as place:
+        with open_preview_folder(folder) as place:
             key = place.key_file.read_text()
             (place.workspace / "app" / "page.tsx").write_text("the app's own")
             (place.state / "manifest").write_text("it is there")
-        with open_place(folder) as place:
+        with open_preview_folder(folder) as place:
             assert place.key_file.read_text() == key
             assert (place.workspace / "app" / "page.tsx").read_text() == "the app's own"
             assert (place.state / "manifest").is_file()
 
     def test_a_changed_template_makes_workspace_and_state_anew(self, cache: Path, folder: Path) -> None:
-        with open_place(folder) as place:
+        with open_preview_folder(folder) as place:
             (place.workspace / "app" / "old.tsx").touch()
             (place.state / "manifest").touch()
         (workspace.TEMPLATE / "app" / "page.tsx").write_text("waiting, more beautifully")
-        with open_place(folder) as place:
+        with open_preview_folder(folder) as place:
             assert (place.workspace / "app" / "page.tsx").read_text() == "waiting, more beautifully"
             assert not (place.workspace / "app" / "old.tsx").exists()
             assert not list(place.state.iterdir())
@@ -102,17 +102,17 @@ class TestPlace:
         homes = []
         for parent in ("a", "b"):
             (tmp_path / parent / "shop").mkdir(parents=True)
-            with open_place(tmp_path / parent / "shop") as place:
+            with open_preview_folder(tmp_path / parent / "shop") as place:
                 homes.append(place.home)
         assert homes[0] != homes[1]
 
     def test_a_second_start_of_a_folder_is_told_where_the_first_shows_it(self, cache: Path, folder: Path) -> None:
-        with open_place(folder) as place:
-            with pytest.raises(Unusable, match="already, by another"), open_place(folder):
+        with open_preview_folder(folder) as place:
+            with pytest.raises(CannotPreview, match="already being previewed, by another"), open_preview_folder(folder):
                 pass
-            place.say_address("http://localhost:3000")
-            told = rf"already: http://localhost:3000 \(process {os.getpid()}\)"
-            with pytest.raises(Unusable, match=told), open_place(folder):
+            place.write_address("http://localhost:3000")
+            told = rf"already being previewed: http://localhost:3000 \(process {os.getpid()}\)"
+            with pytest.raises(CannotPreview, match=told), open_preview_folder(folder):
                 pass
 
     def test_a_folder_that_is_not_there_is_said(
@@ -135,7 +135,7 @@ class TestPorts:
         monkeypatch.setattr(ports, "PORTS", dict.fromkeys(ports.PORTS, 0))
         with socket.create_server(("", 0)) as taken:
             number = taken.getsockname()[1]
-            with pytest.raises(Unusable, match=rf"port {number} is taken by .+ \(process {os.getpid()}\): stop"):
+            with pytest.raises(CannotPreview, match=rf"port {number} is taken by .+ \(process {os.getpid()}\): stop"):
                 ports.free_ports(number)
         assert ports.free_ports(number)["PORT"] == number
 
@@ -143,19 +143,22 @@ class TestPorts:
         monkeypatch.setenv("API_KEY", "of-another-backend")
         monkeypatch.setenv("SLEEP_MODE", "suspend")
         monkeypatch.delenv("IDLE_TIMEOUT", raising=False)
-        environ = dev._agent_environ(Place("shop", Path("/place")), {"control": 1, "PORT": 2, "DEV_PORT": 3})
+        environ = dev._agent_environ(PreviewFolder("shop", Path("/place")), {"control": 1, "PORT": 2, "DEV_PORT": 3})
         assert "API_KEY" not in environ
         assert (environ["SLEEP_MODE"], environ["API_URL"], environ["PORT"]) == ("exit", "http://127.0.0.1:1", "2")
         assert environ["IDLE_TIMEOUT"] == "0"
 
     def test_the_agent_sleeps_after_what_the_developer_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("IDLE_TIMEOUT", "20s")
-        environ = dev._agent_environ(Place("shop", Path("/place")), {"control": 1})
+        environ = dev._agent_environ(PreviewFolder("shop", Path("/place")), {"control": 1})
         assert environ["IDLE_TIMEOUT"] == "20s"
         assert "APP_DIR" not in environ
 
     def test_the_agent_is_told_the_apps_own_folder(self) -> None:
-        assert dev._agent_environ(Place("shop", Path("/place")), {"control": 1}, "apps/web/")["APP_DIR"] == "apps/web"
+        assert (
+            dev._agent_environ(PreviewFolder("shop", Path("/place")), {"control": 1}, "apps/web/")["APP_DIR"]
+            == "apps/web"
+        )
 
 
 class TestOptions:
@@ -173,8 +176,8 @@ class TestOptions:
         ("arguments", "told"),
         [
             (("--prot=3",), "unrecognized arguments: --prot=3"),
-            (("--port", "x"), "'x' is no port (it takes a number from 1 to 65535)"),
-            (("--port", "70000"), "'70000' is no port"),
+            (("--port", "x"), "'x' is not a port (it takes a number from 1 to 65535)"),
+            (("--port", "70000"), "'70000' is not a port"),
             (("/none/here",), "there is no folder /none/here"),
             (("--app-dir", "apps/none"), "there is no folder apps/none in"),
             (("--app-dir", "../x"), "(it takes a path inside"),
@@ -202,7 +205,7 @@ class TestNews:
         news = News("http://localhost:9090/status")
         assert news.lines(COMING, 1.0) == []
         assert news.waits_for(COMING) == "the dev server is starting"
-        assert news.lines(LIVE, 2.5)[0] == "  It is live after 2.5 s and follows every save. Ctrl-C ends it."
+        assert news.lines(LIVE, 2.5)[0] == "  Live after 2.5 s. Every save is shown. Ctrl-C ends it."
         assert news.waits_for(LIVE) is None
         assert news.lines(LIVE, 3.0) == []
         assert news.lines(COMING, 4.0) == []
@@ -221,9 +224,9 @@ class TestNews:
         assert "live" not in said
         assert news.waits_for(blocked) is None
         assert news.lines(blocked, 2.0) == []
-        assert "It is live after 3.0 s" in news.lines(LIVE, 3.0)[0]
+        assert "Live after 3.0 s" in news.lines(LIVE, 3.0)[0]
         assert news.lines(blocked, 4.0)
-        assert news.lines(LIVE, 5.0) == ["  It is live again."]
+        assert news.lines(LIVE, 5.0) == ["  Live again."]
 
     def test_problems_are_told_as_they_come_and_go_and_notes_once(self) -> None:
         news = News("", first=False)
@@ -231,11 +234,11 @@ class TestNews:
         with_it = {**LIVE, "problems": [problem], "notes": [{"message": "no .env", "file": None}]}
         assert news.lines(with_it, 1.0) == [
             "  note     no .env",
-            "  Somebody came, and it is awake after 1.0 s.",
+            "  A visit woke the preview; it is live after 1.0 s.",
             "  problem  app/page.tsx:3:7: Expected ','",
         ]
         assert news.lines(with_it, 2.0) == []
-        assert news.lines(LIVE, 3.0) == ["  mended   app/page.tsx:3:7: Expected ','"]
+        assert news.lines(LIVE, 3.0) == ["  solved   app/page.tsx:3:7: Expected ','"]
 
 
 class TestPrograms:
@@ -258,7 +261,7 @@ class TestPrograms:
         assert (tmp_path / "log").read_text().count("\n") == 2
 
     async def test_one_that_fails_is_an_error_with_its_last_words(self, tmp_path: Path) -> None:
-        with pytest.raises(Ended, match=r"status 3; its last words:\nno such thing"):
+        with pytest.raises(ProgramFailed, match=r"status 3; its last lines:\nno such thing"):
             await self.run("print('no such thing'); raise SystemExit(3)", tmp_path, [])
 
     async def test_nothing_of_it_is_left_even_if_it_does_not_want_to_end(
@@ -308,6 +311,6 @@ def test_without_a_terminal_a_wait_is_said_once_and_then_now_and_then() -> None:
     out = io.StringIO()
     terminal = Terminal(out)
     for _ in range(50):
-        terminal.doing("starting the agent")
-    terminal.doing("compiling")
+        terminal.progress("starting the agent")
+    terminal.progress("compiling")
     assert out.getvalue() == "starting the agent … 0 s\ncompiling … 0 s\n"

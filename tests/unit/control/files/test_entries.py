@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from control.errors import NotAcceptable
 from control.files import entries
-from control.files.entries import INLINE_BYTES, Row, as_lines, as_object, gzipped, in_chunks, is_inline, type_of
+from control.files.entries import INLINE_BYTES, StoredFile, as_lines, as_object, gzipped, in_chunks, is_inline, type_of
 
 AT = "2026-01-02T03:04:05.000Z"
 
 
-def row(path: str, text: str | None = "x") -> Row:
-    return Row(path, text, "0" * 64, 1, "tsx", AT, AT, 3)
+def row(path: str, text: str | None = "x") -> StoredFile:
+    return StoredFile(path, text, "0" * 64, 1, "tsx", AT, AT, 3)
 
 
 @pytest.mark.parametrize(

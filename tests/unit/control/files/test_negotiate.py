@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 
 from control.errors import NotAcceptable, Stale
 from control.files.negotiate import Delta, Unchanged, Whole, decide, read, tags
-from control.storage.head import Head
+from control.storage.head import SetHead
 
-HEAD = Head(epoch="e0", revision=9, floor=4)
+HEAD = SetHead(epoch="e0", revision=9, floor=4)
 
 
 def conditional(value: str, **headers: str) -> Unchanged | Delta | Whole:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.paths import MAX_FILE_BYTES, MAX_FILES, overlapping, refusal
-from control.errors import BadRequest, Refused, TooLarge
+from control.errors import BadRequest, RequestError, TooLarge
 from control.files.entries import upsert
 from control.files.put_body import parse
 
@@ -41,9 +41,9 @@ def test_white_space_unknown_keys_and_emptiness_are_fine(text: bytes) -> None:
         (b'{"files":[}', "not JSON"),
         (b'{"files":[],}', "not JSON"),
         (b'{"files":[] "deleted":[]}', "not JSON"),
-        (b'{"files":[]} x', "goes on after its end"),
+        (b'{"files":[]} x', "continues after the end of the object"),
         (b"{1:2}", "a key in quotes"),
-        (b'{"files":[NaN]}', "NaN is no JSON"),
+        (b'{"files":[NaN]}', "NaN is not JSON"),
         (b'{"files":' + b"[" * 100_000, "nested too deep|recursion"),
         (b'{"files":[], "x": ' + b"1" * 5_000 + b"}", "not JSON"),
         (b'"\xff"', "not UTF-8"),
@@ -61,15 +61,15 @@ def test_white_space_unknown_keys_and_emptiness_are_fine(text: bytes) -> None:
         (b'{"files":[{"filepath":"\\ud800","content":""}]}', "not valid UTF-8"),
         (body(files=[file(content=None)]), r"files\[0\] \('a.tsx'\) has a content that is nothing, not text"),
         (body(files=[file(content=["x"])]), "content that is an array"),
-        (b'{"files":[{"filepath":"a","content":"\\udfff"}]}', "half a surrogate pair"),
+        (b'{"files":[{"filepath":"a","content":"\\udfff"}]}', "an unpaired surrogate"),
         (body(files=[file(encoding="base64", content="?")]), "not base64"),
         (body(files=[file(encoding="base64", content="é")]), "not base64"),
         (body(files=[file(encoding="hex")]), "an encoding that is neither"),
         (body(files=[file(encoding={})]), "an encoding that is neither"),
         (body(files=[file(file_type=1)]), "file_type"),
         (body(files=[file(file_type="a\nb")]), "file_type"),
-        (body(files=[file(), file()]), r"files\[1\] \('a.tsx'\) is there twice"),
-        (body(files=[file()], deleted=["a.tsx"]), r"deleted\[0\] \('a.tsx'\) is in files too"),
+        (body(files=[file(), file()]), r"files\[1\] \('a.tsx'\) is a duplicate"),
+        (body(files=[file()], deleted=["a.tsx"]), r"deleted\[0\] \('a.tsx'\) is also in files"),
         (body(deleted=[None]), r"deleted\[0\] is nothing, not text"),
         (body(deleted=["/x"]), "is absolute"),
         (body(files=[file("a"), file("a/b")]), "'a' cannot be a file: it is the folder of 'a/b'"),
@@ -103,7 +103,7 @@ def test_a_call_is_read_as_json_says_and_breaks_no_rule_or_it_is_refused(
 ) -> None:
     try:
         call = parse(json.dumps({"files": files, "deleted": deleted}, indent=indent).encode())
-    except Refused:
+    except RequestError:
         return
     assert call.files == [
         upsert(
@@ -122,5 +122,5 @@ def test_a_call_is_read_as_json_says_and_breaks_no_rule_or_it_is_refused(
 
 @given(st.binary(max_size=60) | st.text('{}[]":,filesdt0 ', max_size=60).map(str.encode))
 def test_no_body_makes_it_fail(text: bytes) -> None:
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(RequestError):
         parse(text)

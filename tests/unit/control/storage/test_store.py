@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from control.errors import Conflict, NotFound, Refused, TooLarge
+from control.errors import Conflict, NotFound, RequestError, TooLarge
 from control.files.entries import Upsert, upsert
 from control.storage import store as module
-from control.storage.head import Head
+from control.storage.head import SetHead
 from control.storage.schema import MIGRATIONS
 from control.storage.snapshot import WHOLE
-from control.storage.store import Store, Written
+from control.storage.store import Store, WriteResult
 
 A = "demo"
 
@@ -23,17 +23,17 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with_app.close()
 
 
-def put(store: Store, *deleted: str, **files: str) -> Written:
+def put(store: Store, *deleted: str, **files: str) -> WriteResult:
     return store.write(A, [upsert(path.replace("__", "/"), text.encode()) for path, text in files.items()], deleted)
 
 
 def delta(store: Store, base: int) -> tuple[dict[str, str | None], set[str]]:
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         return {row.path: row.text for row in snapshot.rows(A, base)}, set(snapshot.deleted(A, base))
 
 
-def head(store: Store) -> Head:
-    with store.look() as snapshot:
+def head(store: Store) -> SetHead:
+    with store.snapshot() as snapshot:
         found = snapshot.head(A)
         assert found is not None
         return found
@@ -80,7 +80,7 @@ def test_a_path_that_is_a_folder_of_a_stored_one_or_below_a_stored_file_is_refus
 ) -> None:
     put(store, a="1", x__y="1")
     before = head(store), delta(store, WHOLE)
-    with pytest.raises(Conflict, match=r"'a/b' cannot be: 'a' is a file|'x' cannot be a file: .* of 'x/y'"):
+    with pytest.raises(Conflict, match=r"'a/b' cannot be stored: 'a' is a file|'x' cannot be a file: .* of 'x/y'"):
         put(store, fine="1", **{bad: "2"})
     assert (head(store), delta(store, WHOLE)) == before
 
@@ -95,7 +95,7 @@ def test_a_file_and_a_folder_swap_in_one_call(store: Store) -> None:
 def test_the_neighbours_of_a_folders_name_are_not_in_it(store: Store) -> None:
     put(store, **{"a-b": "", "a.b": "", "a0": "", "ab": ""})
     put(store, a="1")
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert set(snapshot.hashes(A, "a")) == {"a"}
 
 
@@ -111,7 +111,7 @@ def test_an_iterable_that_fails_half_way_leaves_nothing(store: Store) -> None:
 
 
 def test_a_check_that_refuses_leaves_all_as_it_was(store: Store) -> None:
-    def check(current: Head) -> None:
+    def check(current: SetHead) -> None:
         raise Conflict(current.tag)
 
     with pytest.raises(Conflict):
@@ -147,7 +147,7 @@ def test_old_tombstones_go_and_with_them_the_bases_that_would_need_them(
 
 def test_a_view_keeps_its_moment_while_the_set_changes(store: Store) -> None:
     put(store, a="1", b="1")
-    with store.view() as snapshot:
+    with store.long_snapshot() as snapshot:
         moment = snapshot.head(A)
         put(store, "a", b="2")
         assert {row.path: row.text for row in snapshot.rows(A, WHOLE)} == {"a": "1", "b": "1"}
@@ -157,7 +157,7 @@ def test_a_view_keeps_its_moment_while_the_set_changes(store: Store) -> None:
 
 def test_the_delta_of_one_file_does_not_read_the_table(store: Store) -> None:
     asked: list[str] = []
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         store._reader.set_trace_callback(asked.append)
         snapshot.is_small(A, 4, files=9, size=9)
         assert [*snapshot.rows(A, 4), *snapshot.deleted(A, 4)] == []
@@ -171,13 +171,13 @@ def test_the_delta_of_one_file_does_not_read_the_table(store: Store) -> None:
 
 def test_only_text_counts_for_whether_an_answer_is_small(store: Store) -> None:
     store.write(A, [upsert("a.png", b"\xff" * 1_000), upsert("a.txt", b"12345")], [])
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert snapshot.is_small(A, WHOLE, files=2, size=5)
         assert not snapshot.is_small(A, WHOLE, files=1, size=5)
         assert not snapshot.is_small(A, WHOLE, files=2, size=4)
         assert snapshot.is_small(A, 1, files=0, size=0)
     store.write(A, [], ["a.png"])
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert not snapshot.is_small(A, 1, files=0, size=0)
 
 
@@ -198,7 +198,7 @@ def test_an_app_is_made_once_and_a_key_opens_one(store: Store) -> None:
     store.add_key(A, "hash")
     with pytest.raises(Conflict):
         store.add_key("other", "hash")
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert snapshot.app_of_key("hash") == A
         assert snapshot.app_of_key("none") is None
 
@@ -212,7 +212,7 @@ def test_only_the_newest_machines_reports_are_kept(store: Store, monkeypatch: py
     monkeypatch.setattr(module, "MACHINES", 2)
     for machine in ("m1", "m2", "m3", "m2"):
         store.report(A, machine, machine.encode())
-    with store.look() as snapshot:
+    with store.snapshot() as snapshot:
         assert {state for state, _ in snapshot.machines(A)} == {b"m2", b"m3"}
 
 
@@ -232,7 +232,7 @@ def test_the_set_survives_and_a_newer_form_is_refused(tmp_path: Path) -> None:
     assert delta(second, WHOLE)[0] == {"a": "1"}
     second._writer.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     second.close()
-    with pytest.raises(sqlite3.DatabaseError, match="forms up to"):
+    with pytest.raises(sqlite3.DatabaseError, match="versions up to"):
         Store(path)
 
 
@@ -243,4 +243,4 @@ def test_closing_twice_is_fine(tmp_path: Path) -> None:
 
 
 def test_every_refusal_has_its_status() -> None:
-    assert all(400 <= kind.status < 600 for kind in Refused.__subclasses__())
+    assert all(400 <= kind.status < 600 for kind in RequestError.__subclasses__())

@@ -147,7 +147,7 @@ def test_other_frameworks_are_told_in_their_own_way(script: str, run: str) -> No
     assert served(script, frozenset({"vite"})).text == run
 
 
-def test_a_flag_that_is_left_out_is_told_unless_it_only_said_the_port() -> None:
+def test_a_flag_that_is_never_app_file_is_told_unless_it_only_said_the_port() -> None:
     (note,) = served("next dev --experimental-https -p 1").notes
     assert "--experimental-https" in note
     assert served("next dev -p 1 -H x").notes == ()
