@@ -94,8 +94,8 @@ def facts(
         state=_NAMES[type(state)],
         reason=app.stranded if app.stranded and isinstance(state, Starting) else _reason(state),
         pid=pid,
-        restarts=max(0, state.ledger.starts - 1),
-        crashes=state.ledger.crashes,
+        restarts=max(0, state.history.starts - 1),
+        crashes=state.history.crashes,
         started_at=times.started_at,
         ready_at=times.ready_at,
         next_try_at=times.next_try_at,
@@ -120,7 +120,7 @@ def facts(
         checks_host=app.checks_host,
         checks_origin=app.checks_origin,
         waits_for_files=stuck,
-        error=state.ledger.error,
+        error=state.history.error,
     )
 
 
@@ -140,12 +140,12 @@ def problems(
 def _trouble(state: State, *, synced: bool) -> str | None:
     if isinstance(state, Waiting) and synced:
         return f"the dev server cannot start: {state.missing}"
-    trouble = state.ledger.trouble
-    if isinstance(state, Stopping | Stopped) or trouble is None:
+    last_failure = state.history.last_failure
+    if isinstance(state, Stopping | Stopped) or last_failure is None:
         return None
     if isinstance(state, Failed):
-        return f"the dev server gave up, and a change of files or POST /restart tries again: {trouble}"
-    return f"the dev server is being started again: {trouble}"
+        return f"the dev server gave up, and a change of files or POST /restart tries again: {last_failure}"
+    return f"the dev server is being started again: {last_failure}"
 
 
 _NAMES: Mapping[type[State], DevServerState] = {

@@ -20,10 +20,10 @@ import aiohttp
 from agent.clock import Clock
 from agent.devserver import hung_route
 from agent.devserver.app_watch import AppWatch
+from agent.devserver.events import Answered, Event, Listening, Silent
 from agent.devserver.launch import Launch, Launcher
 from agent.devserver.nextjs import readiness
 from agent.devserver.nextjs.hmr_messages import Compile
-from agent.devserver.states import Answered, Event, Listening, Silent
 from agent.process.sample import Sample
 from agent.process.usage import Sampler
 from agent.status import Traffic

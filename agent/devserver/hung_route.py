@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.devserver.states import SEEN_SECONDS
+from agent.devserver.states import SPIN_DETECTION_SECONDS
 from agent.status import Traffic
 
 STEP_SECONDS: Final = 10
@@ -30,7 +30,7 @@ def suspect(traffic: Traffic, alive_at: float) -> str | None:
 
 def now_busy(route: str | None, since: float, now: float) -> str:
     """The problem of a server that spins. `since`: when that was seen. It counts in steps, so as to be news seldom."""
-    seconds = int(now - since) // STEP_SECONDS * STEP_SECONDS + round(SEEN_SECONDS)
+    seconds = int(now - since) // STEP_SECONDS * STEP_SECONDS + round(SPIN_DETECTION_SECONDS)
     if route is None:
         return f"the dev server has been busy for {seconds} s with something that is no compile: it does not answer"
     return f"{route} has kept the dev server busy for {seconds} s: it does not answer anything else"

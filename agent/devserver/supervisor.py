@@ -25,6 +25,20 @@ from agent.clock import Clock
 from agent.devserver import file_rules, lifecycle
 from agent.devserver.app_watch import shown
 from agent.devserver.command.app_command import why_ended
+from agent.devserver.events import (
+    Checked,
+    Effect,
+    Event,
+    Exited,
+    FatalLogged,
+    FilesChanged,
+    LaunchFailed,
+    RepairAsked,
+    RestartAsked,
+    Spawned,
+    StopAsked,
+    Tick,
+)
 from agent.devserver.facts import Times, became_ready, facts, problems
 from agent.devserver.health import Health
 from agent.devserver.launch import Launch, Launcher
@@ -33,28 +47,16 @@ from agent.devserver.publishing import Publisher
 from agent.devserver.repair.controller import Glance, Mender
 from agent.devserver.repair.diagnosis import Verdict
 from agent.devserver.states import (
-    Checked,
-    Effect,
     Ending,
-    Event,
-    Exited,
-    FatalSaid,
-    FilesChanged,
-    LaunchFailed,
     Launching,
     Ready,
-    RepairAsked,
-    RestartAsked,
     Serving,
-    Spawned,
     State,
-    StopAsked,
     Stopped,
     Stopping,
-    Tick,
     Waiting,
     deadline,
-    first,
+    initial_state,
 )
 from agent.errors import AgentError, DiskError
 from agent.isolation.user import DevUser
@@ -116,7 +118,7 @@ class Supervisor:
             ask=lambda why: self._post(RepairAsked(why)),
             changed=self._tell,
         )
-        self._state: State = first(clock.monotonic())
+        self._state: State = initial_state(clock.monotonic())
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._child: Child | None = None
         self._launching: asyncio.Task[None] | None = None
@@ -290,7 +292,7 @@ class Supervisor:
                 self._post(Checked(look if isinstance(look, str) else None))
             case Effect.LAUNCH:
                 self._launching = tasks.create_task(self._start(session, tasks))
-            case Effect.MEND:
+            case Effect.REPAIR:
                 self._mending = tasks.create_task(self._mender.mend())
             case Effect.ABANDON:
                 if self._launching is not None:
@@ -357,7 +359,7 @@ class Supervisor:
     def _hear(self, stream: Stream, line: str) -> None:
         self.logs.add(line)
         if fatal := self._mender.heard(line):
-            self._post(FatalSaid(fatal))
+            self._post(FatalLogged(fatal))
         if self._health is not None:
             self._health.app.heard(line)
         if line and self._allowance.take(self._clock.monotonic()):

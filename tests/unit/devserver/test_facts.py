@@ -10,11 +10,11 @@ from agent.devserver.facts import _NAMES, Care, Times, facts, problems
 from agent.devserver.nextjs.hmr_messages import Compile
 from agent.devserver.repair.history import Disk, History
 from agent.devserver.repair.memory_limit import MIB, Memory
-from agent.devserver.states import BackingOff, Failed, Ledger, Ready, Starting, State, Stopped, Waiting
+from agent.devserver.states import BackingOff, CrashHistory, Failed, Ready, Starting, State, Stopped, Waiting
 from agent.process.sample import Sample
 from agent.status import Problem, Repair
 
-TROUBLED = Ledger(starts=3, crashes=2, trouble="it exited with status 1\nTypeError: no")
+TROUBLED = CrashHistory(starts=3, crashes=2, last_failure="it exited with status 1\nTypeError: no")
 
 CARE = Care(
     Memory(512 * MIB, 100 * MIB, "the machine", 1),
@@ -40,11 +40,11 @@ def test_the_facts_carry_what_is_known() -> None:
 
 
 def test_times_follow_the_states_and_readiness_outlives_its_process() -> None:
-    started = Starting(Ledger(), 7, 0.0)
-    ready = Ready(Ledger(), 7, 0.0)
-    pause = BackingOff(Ledger(), "it crashed", until=12.0)
+    started = Starting(CrashHistory(), 7, 0.0)
+    ready = Ready(CrashHistory(), 7, 0.0)
+    pause = BackingOff(CrashHistory(), "it crashed", until=12.0)
 
-    born = Times().after(Waiting(Ledger(), "", 0.0), started, now=0.0, wall=0.0)
+    born = Times().after(Waiting(CrashHistory(), "", 0.0), started, now=0.0, wall=0.0)
     seen = born.after(started, ready, now=2.0, wall=2.0)
     waits = seen.after(ready, pause, now=10.0, wall=10.0)
 
@@ -55,7 +55,7 @@ def test_times_follow_the_states_and_readiness_outlives_its_process() -> None:
 
 
 def test_what_is_missing_is_a_problem_only_once_the_files_had_their_chance() -> None:
-    waiting = Waiting(Ledger(), "package.json is not in /w yet", 0.0)
+    waiting = Waiting(CrashHistory(), "package.json is not in /w yet", 0.0)
 
     assert problems(waiting, Care(), synced=False) == ()
     assert problems(waiting, Care(), synced=True) == (
@@ -81,5 +81,7 @@ def test_a_server_that_was_stopped_has_no_problem() -> None:
 
 
 def test_what_cannot_be_repaired_from_within_is_a_problem_while_the_server_runs_too() -> None:
-    assert problems(Ready(Ledger(), 7, 0.0), CARE, synced=True) == (Problem("dev_server", "the machine is too small"),)
+    assert problems(Ready(CrashHistory(), 7, 0.0), CARE, synced=True) == (
+        Problem("dev_server", "the machine is too small"),
+    )
     assert problems(Stopped(TROUBLED), CARE, synced=True) == ()
