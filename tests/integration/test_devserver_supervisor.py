@@ -129,7 +129,7 @@ async def test_a_launch_that_cannot_come_to_an_end_is_abandoned_by_a_stop(
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         async with running(odd_server(port), tmp_path, port) as it:
-            await it.board.until(lambda: it.board.states and "being made" in it.board.now.reason)
+            await it.board.until(lambda: it.board.states and "it is being started" in it.board.now.reason)
             await it.supervisor.stop()
 
             assert it.board.now.state == "stopped"
@@ -142,7 +142,7 @@ async def test_a_stop_ends_even_where_nobody_learns_that_the_process_is_gone(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(Child, "gone", never)
+    monkeypatch.setattr(Child, "wait_gone", never)
     port = free_port()
     async with running(odd_server(port, "fork", "deaf"), tmp_path, port) as it:
         await it.board.state("ready")

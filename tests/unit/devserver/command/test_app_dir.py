@@ -190,7 +190,7 @@ def test_what_is_missing_is_one_sentence_with_what_to_do() -> None:
     said = missing(next_app, "apps/web", there.__contains__, lambda _: False)
     assert said == "next is not installed yet: package.json has to name it among its dependencies"
     said = missing(next_app, "", there.__contains__, lambda _: True)
-    assert said == "none of the folders app, pages, src/app, src/pages is there yet"
+    assert said == "none of the folders app, pages, src/app, src/pages exists yet"
     vite_app = command(package(scripts={"dev": "vite"}, needs="vite"))
     said = missing(vite_app, "", there.__contains__, lambda _: False)
     assert said is not None
