@@ -195,7 +195,7 @@ def test_the_fuller_filesystem_counts(workspace: Path) -> None:
 
 def test_a_real_full_filesystem_of_its_own_below_the_workspace_is_seen(workspace: Path) -> None:
     script = (
-        "import pathlib, sys; from agent.devserver import caches\n"
+        "import pathlib, sys; from agent.devserver.repair import caches\n"
         "workspace = pathlib.Path(sys.argv[1])\n"
         "try: (workspace / '.next/fill').write_bytes(bytes(2**20))\n"
         "except OSError: disk = caches.fullest(workspace); print(disk.free, disk.total, disk.full)"
