@@ -11,11 +11,11 @@ from agent.isolation import key_handover
 
 if __name__ == "__main__":
     try:
-        environ = key_handover.take()
+        environ = key_handover.take_key()
     except ValueError as error:
         sys.stderr.write(f"preview-agent: {error}\n")
         sys.exit(2)
-    key_handover.seal()
+    key_handover.protect_memory()
     from agent.cli import main
 
     sys.exit(main(environ))

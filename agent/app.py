@@ -25,12 +25,12 @@ from agent.backend.credential import credential
 from agent.clock import Clock, rfc3339
 from agent.config import Settings
 from agent.devserver.import_spelling import Spelling
-from agent.devserver.repair.memory_reader import Meter
+from agent.devserver.repair.memory_reader import MemoryReader
 from agent.devserver.supervisor import Supervisor
 from agent.errors import ConfigError, MachineError, Occupied
 from agent.gateway.server import Gateway
 from agent.isolation import child_environment
-from agent.isolation import user as isolation
+from agent.isolation.user import choose_user, prepare_user
 from agent.packages.installer import Dependencies
 from agent.packages.run import Limits
 from agent.report.reporter import Reporter
@@ -60,7 +60,7 @@ class Agent:
         self._settings = settings
         self._clock = clock
         started = rfc3339(clock.wall())
-        self._isolation = isolation.look(settings, environ)
+        self._isolation = choose_user(settings, environ)
         user = self._isolation.user
         first = Snapshot(settings.app_id, settings.machine, started, __version__, isolation=self._isolation.facts)
         workspace = settings.workspace
@@ -167,7 +167,7 @@ class Agent:
 
     async def _start(self) -> None:
         settings = self._settings
-        isolation.prepare(self._isolation, settings)
+        prepare_user(self._isolation, settings)
         await self._admin.start(settings.agent_port)
         await self._gateway.start(settings.port)
         await self._sync.open()
@@ -183,7 +183,7 @@ class Agent:
             version=__version__,
         )
         danger = self._isolation.root and self._isolation.user is None
-        (log.warning if danger else log.info)("agent.isolation.user", reason=self._isolation.reason)
+        (log.warning if danger else log.info)("agent.isolation", reason=self._isolation.reason)
 
     async def _turn(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
@@ -260,7 +260,7 @@ class Agent:
 
 def _most_of_memory(environ: Mapping[str, str]) -> int | None:
     """What an installation may take: more, and the kernel would have to choose whom to end."""
-    memory = Meter(vm_megabytes=environ.get("FLY_VM_MEMORY_MB")).read()
+    memory = MemoryReader(vm_megabytes=environ.get("FLY_VM_MEMORY_MB")).read()
     return None if memory is None else memory.limit * 3 // 4
 
 

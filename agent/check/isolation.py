@@ -26,6 +26,7 @@ from agent.errors import ConfigError
 from agent.isolation.child_environment import for_child
 from agent.isolation.sandbox import confined
 from agent.isolation.user import DevUser
+from agent.process.file_locks import file_locks
 from agent.process.output import LogTail
 from agent.status import Snapshot
 from agent.status_board import StatusBoard
@@ -55,11 +56,10 @@ def running_agent(state_dir: Path) -> int | None:
     """The process that holds the lock of this STATE_DIR, or None. Taking the lock to find out would get in its way."""
     lock = state_dir / "lock"
     with suppress(OSError):
-        inode = str(lock.stat().st_ino)
-        for line in Path("/proc/locks").read_text("ascii").splitlines():
-            words = line.split()  # 1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF
-            if words[1:2] == ["FLOCK"] and words[5].rpartition(":")[2] == inode and _has_open(int(words[4]), lock):
-                return int(words[4])
+        inode = lock.stat().st_ino
+        for held in file_locks():
+            if held.kind == "FLOCK" and held.inode == inode and _has_open(held.pid, lock):
+                return held.pid
     return None
 
 

@@ -21,7 +21,7 @@ from agent.check import isolation as check_isolation
 from agent.clock import Clock
 from agent.config import Settings
 from agent.errors import BackendError, ConfigError
-from agent.isolation import user as isolation
+from agent.isolation.user import choose_user
 from agent.sleep.fly_api import FlySocket
 from agent.sync.protocol.client import Backend
 from agent.sync.protocol.exchange import Ask
@@ -55,7 +55,7 @@ async def check(settings: Settings, say: Callable[[str], object]) -> int:
             failed = True
             say(f"FAIL  {name:<14} {why}\n")
     with suppress(ConfigError):  # said above
-        user = isolation.look(settings, os.environ).user
+        user = choose_user(settings, os.environ).user
         if user is not None:
             async for verdict in check_isolation.attempts(settings, user):
                 failed |= check_isolation.line(verdict, say)
@@ -106,7 +106,7 @@ async def _ports(settings: Settings) -> str:
 
 async def _isolation(settings: Settings) -> str:
     try:
-        found = isolation.look(settings, os.environ)
+        found = choose_user(settings, os.environ)
     except ConfigError as error:
         raise _Failed(str(error)) from None
     if found.user is None and found.root:

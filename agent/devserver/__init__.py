@@ -1,5 +1,5 @@
-"""The dev server under supervision: started, watched, restarted, stopped, and never left behind.
+"""The app's dev server: started, checked, repaired, restarted and stopped. `Supervisor` is what the agent uses.
 
-`lifecycle`, `rules`, `frames`, `facts`, `environment` and `ansi` decide and are pure; the others touch the world.
-`supervisor.Supervisor` is what the rest of the agent uses.
+Start reading at `lifecycle.py`, the state machine's table; `supervisor.py` feeds it with events.
+`repair/controller.py` carries out the repairs on which `repair/diagnosis.py` decides.
 """

@@ -1,8 +1,8 @@
-"""Where below the port an app's pages and scripts are, as its own first page tells. Pure.
+"""The paths under which an app's pages and scripts are served, found in its own first page. Pure.
 
-An app may lie under a path of its own: Next's `basePath`, Vite's and Astro's `base`. Its scripts and its hot reload's
-socket may lie under another one still (`assetPrefix`). Read is what the server sends; the configuration, which may
-compute its values, only supplies candidates, each of which has to answer.
+An app may be served under a base path: Next's `basePath`, Vite's and Astro's `base`. Its scripts and its hot-reload
+socket may have a different prefix (`assetPrefix`). The first page's HTML decides. The configuration may compute its
+values, so it only supplies candidates, each of which has to answer.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _PATH: Final = re.compile(r"(?:/[\w.~%@+-]{1,100}){1,8}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`start`: the path of the app's first page. `prefix`: what stands before the paths of scripts and sockets."""
-
     start: str = "/"
+    """The path of the app's first page."""
     prefix: str = ""
+    """The prefix of the paths of its scripts and sockets."""
 
 
 def prefix_of(html: str) -> str | None:
-    """What stands before the scripts' paths in a page; None where it has no script of a known framework."""
+    """The prefix of the script paths in a page; None if it has no script of a known framework."""
     found = _SCRIPT.search(html)
     if found is None:
         return None
@@ -38,8 +38,8 @@ def prefix_of(html: str) -> str | None:
 
 
 def configured(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
-    """The paths that a configuration names as the app's own. `texts`: its files; `names`: the setting's names. A value
-    that is computed, or commented out, is not among them.
+    """The base paths that a configuration's `texts` set under one of the setting's `names`. A value that is computed or
+    commented out is left out.
     """
     words = "|".join(map(re.escape, names))
     if not words:

@@ -1,7 +1,8 @@
-"""Listens to one running dev server: where its pages are, what it compiles, on which port it listens.
+"""Observes one running dev server: the paths of its pages, what it compiles, and on which port it listens.
 
-Of one process, from its start to its end. What is heard is handed on as events and kept as facts; both are the
-supervisor's. What must not live here: whether it answers (health.py), and what follows from it (lifecycle.py).
+Invariant: one `AppWatch` belongs to one process.
+
+What must not live here: whether the server answers (`health`), and what follows from that (`lifecycle`).
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ from urllib.parse import quote
 import aiohttp
 
 from agent.devserver.address import Address
-from agent.devserver.facts import App
-from agent.devserver.frameworks.framework import Lines, Place
+from agent.devserver.facts import AppFacts
+from agent.devserver.frameworks.framework import AppLocation, OutputState
 from agent.devserver.launch import Launch, Launcher
 from agent.devserver.nextjs import hmr_socket, readiness
 from agent.devserver.nextjs.hmr_messages import Compile
 from agent.process import find
 
-RESTART_SECONDS = 2.0  # Next notices a changed configuration within half a second, and is back after another one
+RESTART_SECONDS = 2.0
+"""Next notices a changed configuration within half a second, and answers again after another second."""
 PORT_EVERY = 1.0
-PORT_LOOKS = 5
-"""For so many looks in a row it listens elsewhere: an app's server may open several ports, one after the other."""
+PORT_CHECKS = 5
+"""So many checks in a row must find another port only: an app's server may open several ports one after the other."""
 
 
 class AppWatch:
-    """Only for the loop's own thread. `changed` tells of a new fact, `framed` of each frame of its socket, and
-    `dropped` that the socket is gone: the server restarts itself or ends.
+    """Only for the loop's own thread. `changed` is called for a new fact, `on_message` for each message of the
+    hot-reload socket, and `on_drop` when that socket drops: the server restarts itself or exits.
     """
 
     def __init__(
@@ -42,41 +44,41 @@ class AppWatch:
         port: int,
         pid: int,
         changed: Callable[[], None],
-        framed: Callable[[str], None],
-        dropped: Callable[[], None],
+        on_message: Callable[[str], None],
+        on_drop: Callable[[], None],
     ) -> None:
         self.launch = launch
         self.compile = Compile()
         self.address = Address()
-        self.stranded: str | None = None
-        """Why nothing is found where the app is looked for, once that is clear."""
+        self.wrong_port: str | None = None
+        """The problem that it listens on another port only, once that is certain."""
         self._launcher = launcher
         self._workspace = str(workspace)
         self._port = port
         self._pid = pid
         self._changed = changed
-        self._framed = framed
-        self._was_dropped = dropped
-        self._lines = Lines()
-        self._texts: tuple[str, ...] = ()
-        self._dropped = asyncio.Event()
+        self._on_message = on_message
+        self._on_drop = on_drop
+        self._output = OutputState()
+        self._config_texts: tuple[str, ...] = ()
+        self._may_have_moved = asyncio.Event()
         self._edited = asyncio.Event()
 
     async def open(self, session: aiohttp.ClientSession) -> None:
-        """Return when the first page was answered; where it is, is known then."""
+        """Return when the first page was answered. `address` is known then."""
         async with asyncio.TaskGroup() as waiting:
-            looking = waiting.create_task(self._look_for_port())
+            checking = waiting.create_task(self._check_port())
             self.address = await self._first_page(session)
-            looking.cancel()
-        self.stranded = None
+            checking.cancel()
+        self.wrong_port = None
 
     async def listen(self, session: aiohttp.ClientSession) -> None:
-        """Keep what it compiles up to date, until cancelled."""
+        """Keep `compile` and `address` up to date, until cancelled."""
         framework = self.launch.framework
         async with asyncio.TaskGroup() as watches:
-            watches.create_task(self._find_again(session))
+            watches.create_task(self._renew_address(session))
             if framework.lines is not None:
-                watches.create_task(self._look_for_mended(session))
+                watches.create_task(self._recheck_errors(session))
             if framework.socket is not None:
                 watches.create_task(
                     hmr_socket.listen(
@@ -84,30 +86,28 @@ class AppWatch:
                         self._port,
                         framework.socket,
                         prefix=lambda: self.address.prefix,
-                        heard=self._read_frame,
-                        dropped=self._socket_dropped,
+                        on_message=self._read_message,
+                        on_drop=self._socket_dropped,
                     )
                 )
 
-    def heard(self, line: str) -> None:
-        """One line of its output."""
+    def read_line(self, line: str) -> None:
+        """Read one line of its output."""
         read = self.launch.framework.lines
         if read is not None:
-            self._lines = read(line, self._lines, Place(self._workspace, self.launch.folder))
-            if self._lines.compile != self.compile:
-                self.compile = self._lines.compile
+            self._output = read(line, self._output, AppLocation(self._workspace, self.launch.folder))
+            if self._output.compile != self.compile:
+                self.compile = self._output.compile
                 self._changed()
 
     def files_changed(self, *, config: bool) -> None:
-        """Files of the app were written or deleted: what did not compile may do so now. `config`: its configuration
-        is among them.
-        """
+        """Files of the app changed, so errors may be gone. `config`: its configuration is among them."""
         self._edited.set()
         if config:
-            self._dropped.set()
+            self._may_have_moved.set()
 
-    async def _look_for_mended(self, session: aiohttp.ClientSession) -> None:
-        """Vite says nothing where a module compiles at last that no page has: each is asked for after an edit."""
+    async def _recheck_errors(self, session: aiohttp.ClientSession) -> None:
+        """Request each failed module after an edit: Vite does not report that one without a page compiles again."""
         folder = self.launch.folder
         while True:
             await self._edited.wait()
@@ -120,58 +120,58 @@ class AppWatch:
                     continue
                 left = tuple(other for other in self.compile.errors if other != error)
                 self.compile = replace(self.compile, errors=left)
-                self._lines = replace(self._lines, compile=self.compile)
+                self._output = replace(self._output, compile=self.compile)
                 self._changed()
 
     async def _first_page(self, session: aiohttp.ClientSession) -> Address:
-        self._texts = tuple(self._launcher.config_texts(self.launch))
-        return await readiness.first_page(session, self._port, self._texts, self.launch.framework.base)
+        self._config_texts = tuple(self._launcher.config_texts(self.launch))
+        return await readiness.first_page(session, self._port, self._config_texts, self.launch.framework.base)
 
-    async def _find_again(self, session: aiohttp.ClientSession) -> None:
-        """Where its configuration changed: that may say another path now, once the server has read it."""
+    async def _renew_address(self, session: aiohttp.ClientSession) -> None:
+        """Find the address again after the configuration changed, once the server has read it."""
         while True:
-            await self._dropped.wait()
+            await self._may_have_moved.wait()
             await asyncio.sleep(RESTART_SECONDS)
-            self._dropped.clear()
-            if self._texts != tuple(self._launcher.config_texts(self.launch)):
+            self._may_have_moved.clear()
+            if self._config_texts != tuple(self._launcher.config_texts(self.launch)):
                 self.address = await self._first_page(session)
                 self._changed()
 
-    async def _look_for_port(self) -> None:
-        """Find out whether it listens on another port only."""
-        looks = 0
+    async def _check_port(self) -> None:
+        """Set `wrong_port` when it listens on another port only."""
+        checks = 0
         while True:
             await asyncio.sleep(PORT_EVERY)
-            ports = await asyncio.to_thread(find.listening, self._pid)
-            looks = looks + 1 if ports and self._port not in ports else 0
-            if looks >= PORT_LOOKS:
+            ports = await asyncio.to_thread(find.listening_ports, self._pid)
+            checks = checks + 1 if ports and self._port not in ports else 0
+            if checks >= PORT_CHECKS:
                 shown = " and ".join(map(str, sorted(ports)[:3]))
-                self.stranded = (
-                    f"the app's server listens on port {shown}, where nobody looks for it: "
+                self.wrong_port = (
+                    f"the app's server listens on port {shown} and not on the preview's port: "
                     "have it listen on process.env.PORT"
                 )
                 self._changed()
 
     def _socket_dropped(self) -> None:
-        self._dropped.set()
+        self._may_have_moved.set()
         self.compile = replace(self.compile, compiling=False)
-        self._was_dropped()
+        self._on_drop()
         self._changed()
 
-    def _read_frame(self, frame: str) -> None:
+    def _read_message(self, message: str) -> None:
         socket = self.launch.framework.socket
         if socket is not None:
             exists = self._launcher.exists
-            self._framed(frame)
-            self.compile = socket.read(frame, self.compile, exists, self._workspace, self.launch.folder)
+            self._on_message(message)
+            self.compile = socket.read(message, self.compile, exists, self._workspace, self.launch.folder)
             self._changed()
 
 
-def shown(launch: Launch | None, watch: AppWatch | None) -> App:
-    """What /status says of what runs, or ran last."""
+def app_facts(launch: Launch | None, watch: AppWatch | None) -> AppFacts:
+    """What /status shows about the app that runs, or ran last."""
     if launch is None:
-        return App()
-    return App(
+        return AppFacts()
+    return AppFacts(
         framework=launch.framework.name,
         version=launch.version,
         command=launch.command.shown,
@@ -180,5 +180,5 @@ def shown(launch: Launch | None, watch: AppWatch | None) -> App:
         start=watch.address.start if watch else "/",
         checks_host=launch.framework.checks_host,
         checks_origin=launch.framework.checks_origin,
-        stranded=watch.stranded if watch else None,
+        wrong_port=watch.wrong_port if watch else None,
     )

@@ -1,4 +1,4 @@
-"""The state of the lifecycle in the words of /status and of the problems feed. Pure."""
+"""The dev server's part of /status and of the problems, computed from its state. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import assert_never
 from agent.clock import rfc3339
 from agent.devserver import hung_route
 from agent.devserver.nextjs.hmr_messages import Compile
-from agent.devserver.repair.history import Disk, History
+from agent.devserver.repair.evidence import DiskSpace
+from agent.devserver.repair.history import RepairHistory
 from agent.devserver.repair.memory_limit import Memory
 from agent.devserver.states import (
     BackingOff,
@@ -30,16 +31,17 @@ from agent.status import DevServerFacts, DevServerState, Problem
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """RFC 3339. `ready_at` is when it last became ready, and outlives the process: an app that was seen once is
-    degraded by a crash, and not back at its start.
-    """
+    """RFC 3339."""
 
     started_at: str | None = None
     ready_at: str | None = None
+    """When it last became ready. Kept after the process exits: an app that was shown once is degraded by a crash, and
+    does not count as starting again.
+    """
     next_try_at: str | None = None
 
     def after(self, before: State, state: State, *, now: float, wall: float) -> Times:
-        """Of a state that became another kind of state. `now` and `wall`: the same moment by both clocks."""
+        """The times after a change of the kind of state. `now` and `wall`: the same moment by both clocks."""
         times = replace(self, next_try_at=rfc3339(wall + state.until - now) if isinstance(state, BackingOff) else None)
         if isinstance(state, Starting):
             return replace(times, started_at=rfc3339(wall))
@@ -51,21 +53,21 @@ def became_ready(before: State, state: State) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Care:
-    """What the server stands on, what was repaired, and what somebody else has to mend. `hung_routes`: the pages that
-    are kept away from it.
-    """
+class RepairStatus:
+    """The resources that repairs watch, and the repairs."""
 
     memory: Memory | None = None
-    disk: Disk | None = None
-    history: History = field(default_factory=History)
-    complaints: tuple[str, ...] = ()
+    disk: DiskSpace | None = None
+    history: RepairHistory = field(default_factory=RepairHistory)
+    unresolved: tuple[str, ...] = ()
+    """The problems that a person has to solve."""
     hung_routes: tuple[str, ...] = ()
+    """The pages that are not requested from the dev server, because they kept it busy without end."""
 
 
 @dataclass(frozen=True, slots=True)
-class App:
-    """What is run, and what it showed of itself. `stranded`: why nothing is found where the app is looked for."""
+class AppFacts:
+    """What is run, and what its first page showed."""
 
     framework: str | None = None
     version: str | None = None
@@ -75,7 +77,8 @@ class App:
     start: str = "/"
     checks_host: bool = False
     checks_origin: bool = False
-    stranded: str | None = None
+    wrong_port: str | None = None
+    """The problem that it listens on another port only."""
 
 
 def facts(
@@ -83,19 +86,19 @@ def facts(
     times: Times,
     compile_: Compile,
     sample: Sample,
-    care: Care,
+    repairs: RepairStatus,
     *,
-    app: App = App(),
-    stuck: bool = False,
+    app: AppFacts = AppFacts(),
+    waits_for_files: bool = False,
 ) -> DevServerFacts:
-    """`stuck`: it waits for something that only a change of the app's files brings."""
+    """`waits_for_files`: what is missing can only come with a change of the app's files."""
     pid = None if isinstance(state, Waiting | Launching | BackingOff | Failed | Stopped) else state.pid
     return DevServerFacts(
         state=_NAMES[type(state)],
-        reason=app.stranded if app.stranded and isinstance(state, Starting) else _reason(state),
+        reason=app.wrong_port if app.wrong_port and isinstance(state, Starting) else _reason(state),
         pid=pid,
-        restarts=max(0, state.ledger.starts - 1),
-        crashes=state.ledger.crashes,
+        restarts=max(0, state.history.starts - 1),
+        crashes=state.history.crashes,
         started_at=times.started_at,
         ready_at=times.ready_at,
         next_try_at=times.next_try_at,
@@ -104,13 +107,13 @@ def facts(
         pss_bytes=sample.pss,
         cpu=sample.cpu,
         processes=sample.processes,
-        memory_limit_bytes=care.memory.limit if care.memory else None,
-        memory_used_bytes=care.memory.used if care.memory else None,
-        oom_kills=care.memory.oom_kills if care.memory else None,
-        disk_free_bytes=care.disk.free if care.disk else None,
-        repairs=care.history.entries,
-        repaired=care.history.total,
-        hung_routes=care.hung_routes,
+        memory_limit_bytes=repairs.memory.limit if repairs.memory else None,
+        memory_used_bytes=repairs.memory.used if repairs.memory else None,
+        oom_kills=repairs.memory.oom_kills if repairs.memory else None,
+        disk_free_bytes=repairs.disk.free if repairs.disk else None,
+        repairs=repairs.history.entries,
+        repaired=repairs.history.total,
+        hung_routes=repairs.hung_routes,
         framework=app.framework,
         framework_version=app.version,
         command=app.command,
@@ -119,33 +122,33 @@ def facts(
         start_path=app.start,
         checks_host=app.checks_host,
         checks_origin=app.checks_origin,
-        waits_for_files=stuck,
-        error=state.ledger.error,
+        waits_for_files=waits_for_files,
+        error=state.history.error,
     )
 
 
 def problems(
-    state: State, care: Care, *, synced: bool, now: float = 0.0, stranded: str | None = None
+    state: State, repairs: RepairStatus, *, waits_for_files: bool, now: float = 0.0, wrong_port: str | None = None
 ) -> tuple[Problem, ...]:
-    """What somebody has to mend. Before the first set is on disk nothing is: what is missing may be on its way."""
-    told = [_trouble(state, synced=synced), stranded if isinstance(state, Starting) else None]
+    """What somebody has to fix. Something missing is a problem only if `waits_for_files`: else it may still arrive."""
+    messages = [_failure(state, waits_for_files=waits_for_files), wrong_port if isinstance(state, Starting) else None]
     if not isinstance(state, Stopping | Stopped):
         if isinstance(state, Starting | Unresponsive) and state.spinning_since is not None:
-            told.append(hung_route.now_busy(state.route, state.spinning_since, now))
-        told += [hung_route.kept_away(route) for route in care.hung_routes]
-        told += care.complaints
-    return tuple(Problem("dev_server", message) for message in told if message is not None)
+            messages.append(hung_route.busy_problem(state.route, state.spinning_since, now))
+        messages += [hung_route.blocked_problem(route) for route in repairs.hung_routes]
+        messages += repairs.unresolved
+    return tuple(Problem("dev_server", message) for message in messages if message is not None)
 
 
-def _trouble(state: State, *, synced: bool) -> str | None:
-    if isinstance(state, Waiting) and synced:
+def _failure(state: State, *, waits_for_files: bool) -> str | None:
+    if isinstance(state, Waiting) and waits_for_files:
         return f"the dev server cannot start: {state.missing}"
-    trouble = state.ledger.trouble
-    if isinstance(state, Stopping | Stopped) or trouble is None:
+    last_failure = state.history.last_failure
+    if isinstance(state, Stopping | Stopped) or last_failure is None:
         return None
     if isinstance(state, Failed):
-        return f"the dev server gave up, and a change of files or POST /restart tries again: {trouble}"
-    return f"the dev server is being started again: {trouble}"
+        return f"the dev server gave up, and a change of files or POST /restart tries again: {last_failure}"
+    return f"the dev server is being started again: {last_failure}"
 
 
 _NAMES: Mapping[type[State], DevServerState] = {
@@ -167,19 +170,19 @@ def _reason(state: State) -> str:
         case Waiting(missing=missing):
             return missing
         case Launching(why=why):
-            return f"a process is being made: {why}"
+            return f"it is being started: {why}"
         case Starting(fatal=fatal):
-            return "it has not answered yet" + (f", and said: {fatal}" if fatal else "")
+            return "it has not answered yet" + (f", and logged: {fatal}" if fatal else "")
         case Ready():
             return "it answers"
         case Unresponsive(route=route):
-            what = "it compiles, restarts itself or hangs" if route is None else f"{route} keeps it busy"
-            return f"it does not answer: {what}"
+            cause = "it compiles, restarts itself or hangs" if route is None else f"{route} keeps it busy"
+            return f"it does not answer: {cause}"
         case Ending(why=why):
             return f"it is being ended: {why}"
         case BackingOff(why=why) | Failed(why=why):
             return why
         case Stopping() | Stopped():
-            return "the agent was told to stop it"
+            return "the agent stops it"
         case _:
             assert_never(state)

@@ -1,13 +1,13 @@
 """What a changed file means to the dev server. Pure.
 
-Next.js watches its own sources, styles, routes and configuration; what stands here is only what it does not heal by
-itself. Measured on 16.4: a changed next.config makes it restart itself, but a broken one ends the whole process, and
-mending the file does not bring it back; a changed .env file is read again, but the values of a deleted one stay. It
+Next.js watches its own sources, styles, routes and configuration, so the rules here cover only changes that it does not
+pick up by itself. Measured on 16.4: a changed next.config makes it restart itself, but a broken one ends the process,
+and fixing the file does not start it again; a changed .env file is read again, but the values of a deleted one stay. It
 follows without a restart: proxy and middleware, tsconfig paths, postcss.config, babel.config, `type` in package.json,
-new and changed .env files, public with all that is in it, JSON that is imported or read, _app, instrumentation-client.
+new and changed .env files, everything in public, JSON that is imported or read, _app, instrumentation-client.
 
-A rule is one more row of `rules`, and what to do about it is one more row in lifecycle's table. Whether a change of the
-packages' files asks for an installation is decided by what stands in them: packages.py.
+A new rule is a row of `rules`, and its consequence a row of lifecycle's table. Whether changed manifests need an
+installation is decided in `agent/packages`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from agent.devserver.frameworks.nextjs import NEXT
 from agent.package_files import concerns
 
 Meaning = Literal["sources", "packages", "config", "restart"]
-"""sources: nothing but a chance for a server that gave up. packages, config: a reason to start now if the last one
-died. restart: the running process holds values that only a new one forgets.
+"""sources: only a failed server is started again. packages, config: a server that waits to be started again is started
+at once. restart: the running process has read values that only a new process reads again.
 """
 
 

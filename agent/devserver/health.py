@@ -1,9 +1,9 @@
-"""Watches one process: whether it answers, and what it costs. What is found is posted as events.
+"""Health checks of one process: whether it answers, and how much memory and CPU it uses. Results are posted as events.
 
-Invariant: one `Health` belongs to one process; nothing of it is kept for the next.
+Invariant: one `Health` belongs to one process.
 
-What must not live here: what it compiles and where its pages are (`app_watch`), what follows from an
-event (`lifecycle`), and which repair is due (`mender`).
+What must not live here: what the server compiles and where its pages are (`app_watch`), what follows from an event
+(`lifecycle`), and which repair is due (`repair/`).
 """
 
 from __future__ import annotations
@@ -20,28 +20,34 @@ import aiohttp
 from agent.clock import Clock
 from agent.devserver import hung_route
 from agent.devserver.app_watch import AppWatch
+from agent.devserver.events import Answered, Event, Listening, Silent
 from agent.devserver.launch import Launch, Launcher
 from agent.devserver.nextjs import readiness
 from agent.devserver.nextjs.hmr_messages import Compile
-from agent.devserver.states import Answered, Event, Listening, Silent
 from agent.process.sample import Sample
 from agent.process.usage import Sampler
 from agent.status import Traffic
 
 ALIVE_EVERY = 3.0
-SILENT_EVERY = 0.25  # a server that restarts itself is back within a second, and requests are held for it meanwhile
+SILENT_EVERY = 0.25
+"""A server that restarts itself answers again within a second, and the gateway holds requests meanwhile."""
 STARTING_EVERY = 1.0
 SAMPLE_EVERY = 10.0
-PSS_EVERY = 6  # samples
-PROMPT_SECONDS = 1.0  # who does not answer within this is measured, so that its use of the CPU is known at the time-out
-BUSY_CORES: Final = 0.05  # a deadlock uses none; a compile uses what a shared CPU grants, perhaps a sixteenth of a core
-SPINNING: Final = 0.9  # of its main thread's time; a loop wants all of it
+PSS_EVERY = 6
+"""Every so many samples."""
+PROMPT_SECONDS = 1.0
+"""A probe that takes longer starts a measurement, so that the CPU use is known when the probe times out."""
+BUSY_CORES: Final = 0.05
+"""A deadlock uses no CPU; a compile uses what a shared CPU grants, perhaps a sixteenth of a core."""
+SPINNING: Final = 0.9
+"""The share of its time that the main thread wants the CPU. A loop wants all of it."""
 
-TURBOPACK: Final = '"turbopack-connected"'  # what it says to each who connects
+TURBOPACK: Final = '"turbopack-connected"'
+"""In the message that Turbopack sends to each new connection."""
 
 
 class Health:
-    """`post` gets Answered and Silent; `changed` tells of a new compile or sample."""
+    """`post` takes Answered, Silent and Listening; `changed` is called for a new compile or sample."""
 
     def __init__(
         self,
@@ -56,7 +62,7 @@ class Health:
         changed: Callable[[], None],
         traffic: Callable[[], Traffic],
     ) -> None:
-        """`traffic`: what waits for the dev server's answer at this moment."""
+        """`traffic`: the requests that wait for the dev server at this moment."""
         self.app = AppWatch(
             launch,
             launcher,
@@ -64,8 +70,8 @@ class Health:
             port=port,
             pid=pid,
             changed=changed,
-            framed=self._was_framed,
-            dropped=self._was_dropped,
+            on_message=self._on_message,
+            on_drop=self._on_drop,
         )
         self.sample = Sample()
         self._port = port
@@ -75,12 +81,14 @@ class Health:
         self._changed = changed
         self._traffic = traffic
         self._alive_at = clock.monotonic()
+        """When it last showed activity."""
         self._compile_is_known = False
+        """Its socket is connected, so that `compile` is current."""
         self._is_turbopack = False
         self._first_page = True
-        self._hears = False
-        self._look_now = asyncio.Event()
-        self._ask_anew = asyncio.Event()
+        self._listening = False
+        self._probe_at_once = asyncio.Event()
+        self._retry_page = asyncio.Event()
         self._measure_now = asyncio.Event()
 
     @property
@@ -88,13 +96,15 @@ class Health:
         return self.app.compile
 
     async def watch(self, session: aiohttp.ClientSession, *, first_page: bool) -> None:
-        """Until cancelled. `first_page`: it is ready when it has shown that, and else as soon as it answers at all."""
+        """Run until cancelled. `first_page`: it is ready when it has answered its first page, else when it answers the
+        liveness probe.
+        """
         self._first_page = first_page
-        liveness = readiness.Liveness(session, self._port, self.app.launch.framework.liveness)
+        liveness = readiness.LivenessCheck(session, self._port, self.app.launch.framework.liveness)
         async with asyncio.TaskGroup() as watches:
             watches.create_task(self._measure(self._pid))
             starting = watches.create_task(self._probe_starting(self._pid, session, liveness, watches))
-            await (self._page(session) if first_page else starting)
+            await (self._wait_for_first_page(session) if first_page else starting)
             starting.cancel()
             self._first_page = False
             self._alive_at = self._clock.monotonic()
@@ -103,34 +113,34 @@ class Health:
             self._listen(session, watches)
             watches.create_task(self._probe(self._pid, liveness))
 
-    def look(self) -> None:
-        """Probe at once, and ask for the first page anew: files changed, and a server that hangs does not notice."""
-        self._look_now.set()
-        self._ask_anew.set()
+    def probe_now(self) -> None:
+        """Probe at once, and request the first page again, because files changed."""
+        self._probe_at_once.set()
+        self._retry_page.set()
 
-    async def _page(self, session: aiohttp.ClientSession) -> None:
-        """Until the first page is there. Next may never answer what it was asked before it could answer anything."""
+    async def _wait_for_first_page(self, session: aiohttp.ClientSession) -> None:
+        """Next may never answer a request that came before an edit, so the page is requested again after each."""
         while True:
-            self._ask_anew.clear()
+            self._retry_page.clear()
             async with asyncio.TaskGroup() as asking:
                 page = asking.create_task(self.app.open(session))
-                anew = asking.create_task(self._ask_anew.wait())
-                await asyncio.wait({page, anew}, return_when=asyncio.FIRST_COMPLETED)
+                retry = asking.create_task(self._retry_page.wait())
+                await asyncio.wait({page, retry}, return_when=asyncio.FIRST_COMPLETED)
                 answered = page.done()
                 page.cancel()
-                anew.cancel()
+                retry.cancel()
             if answered:
                 return
 
     async def _probe_starting(
-        self, pid: int, session: aiohttp.ClientSession, liveness: readiness.Liveness, watches: asyncio.TaskGroup
+        self, pid: int, session: aiohttp.ClientSession, liveness: readiness.LivenessCheck, watches: asyncio.TaskGroup
     ) -> None:
-        """Until the first page, or, where none is asked for, until there is a sign of life."""
+        """Probe until the first page is answered or, if none is requested, until the probe is."""
         sampler = Sampler(pid)
-        await self._take(sampler, with_pss=False)
+        await self._sample(sampler, with_pss=False)
         while True:
             alive = await liveness.answers()
-            sample = await self._take(sampler, with_pss=False)
+            sample = await self._sample(sampler, with_pss=False)
             if alive:
                 self._listen(session, watches)
                 if not self._first_page:
@@ -138,15 +148,15 @@ class Health:
                 self._alive_at = self._clock.monotonic()
                 self._post(Listening(busy=self._is_busy(sample)))
             else:
-                self._post(self._silent(sample))
-            await pause(STARTING_EVERY, self._look_now)
+                self._post(self._silent_event(sample))
+            await pause(STARTING_EVERY, self._probe_at_once)
 
     def _listen(self, session: aiohttp.ClientSession, watches: asyncio.TaskGroup) -> None:
-        if not self._hears:
-            self._hears = True
+        if not self._listening:
+            self._listening = True
             watches.create_task(self.app.listen(session))
 
-    async def _probe(self, pid: int, liveness: readiness.Liveness) -> None:
+    async def _probe(self, pid: int, liveness: readiness.LivenessCheck) -> None:
         sampler = Sampler(pid)
         while True:
             alive = await self._alive(liveness, sampler)
@@ -154,23 +164,23 @@ class Health:
                 self._alive_at = self._clock.monotonic()
                 self._post(Answered())
             else:
-                self._post(self._silent(await self._take(sampler, with_pss=False)))
-            await pause(ALIVE_EVERY if alive else SILENT_EVERY, self._look_now)
+                self._post(self._silent_event(await self._sample(sampler, with_pss=False)))
+            await pause(ALIVE_EVERY if alive else SILENT_EVERY, self._probe_at_once)
 
-    async def _alive(self, liveness: readiness.Liveness, sampler: Sampler) -> bool:
+    async def _alive(self, liveness: readiness.LivenessCheck, sampler: Sampler) -> bool:
         async with asyncio.TaskGroup() as asking:
             asked = asking.create_task(liveness.alive())
             done, _ = await asyncio.wait({asked}, timeout=PROMPT_SECONDS)
             if not done:
-                await self._take(sampler, with_pss=False)
+                await self._sample(sampler, with_pss=False)
         return asked.result()
 
-    def _silent(self, sample: Sample) -> Silent:
-        # Turbopack compiles on threads of its own. The main thread then is the app's, also where it looped before Next
-        # could say that the compile is over.
+    def _silent_event(self, sample: Sample) -> Silent:
+        # Turbopack compiles on threads of its own, so a busy main thread runs the app's code, even if it looped before
+        # Next could report the end of the compile.
         no_compile = self._compile_is_known and (self._is_turbopack or not self.compile.compiling)
         spinning = no_compile and sample.demand >= SPINNING
-        # Nobody else is let in before the first page.
+        # The gateway lets no other request in before the first page.
         route = "/" if self._first_page else hung_route.suspect(self._traffic(), self._alive_at)
         return Silent(self._is_busy(sample), spinning, route if spinning else None)
 
@@ -180,26 +190,26 @@ class Health:
     async def _measure(self, pid: int) -> None:
         sampler = Sampler(pid)
         for number in count():
-            self.sample = await self._take(sampler, with_pss=number % PSS_EVERY == 1)  # not of a newborn
+            self.sample = await self._sample(sampler, with_pss=number % PSS_EVERY == 1)  # not at its start
             self._changed()
             await pause(SAMPLE_EVERY, self._measure_now)
 
-    async def _take(self, sampler: Sampler, *, with_pss: bool) -> Sample:
-        return await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=with_pss)
+    async def _sample(self, sampler: Sampler, *, with_pss: bool) -> Sample:
+        return await asyncio.to_thread(sampler.sample, self._clock.monotonic(), with_pss=with_pss)
 
-    def _was_dropped(self) -> None:
-        """It is restarting itself or dying. What it compiles is not known until the socket is there again."""
-        self._look_now.set()
+    def _on_drop(self) -> None:
+        """It restarts itself or exits. What it compiles is unknown until the socket is connected again."""
+        self._probe_at_once.set()
         self._compile_is_known = False
 
-    def _was_framed(self, frame: str) -> None:
+    def _on_message(self, message: str) -> None:
         self._compile_is_known = True
-        self._is_turbopack = self._is_turbopack or TURBOPACK in frame
+        self._is_turbopack = self._is_turbopack or TURBOPACK in message
         self._alive_at = self._clock.monotonic()
 
 
 async def pause(seconds: float, cut_short: asyncio.Event) -> None:
-    """Return after `seconds`, or when `cut_short` is set, which is cleared for the next time."""
+    """Return after `seconds`, or when `cut_short` is set, and clear it."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await cut_short.wait()

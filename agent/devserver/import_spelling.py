@@ -1,8 +1,8 @@
-"""A compile error about an import whose file differs from it only in spelling, told with both spellings.
+"""Explains a "Module not found" whose file exists under a name that differs only in case or Unicode form.
 
-A file system that tells `Menu.tsx` from `menu.tsx`, and `ë` in one character from `e` with a mark, answers "Module not
-found" to an import that works where the app was written, and the two names may look identical. `similar` decides, and
-`Spelling` looks at the folder.
+Linux tells `Menu.tsx` from `menu.tsx`, and a composed `ë` from `e` with a combining mark. So an import can fail here
+that works on the author's machine, and the two names may look identical. `similar` compares names, and `Spelling` reads
+the folders.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMES_READ: Final = 5000
 
 
 def wanted(problem: Problem) -> str | None:
-    """What the problem's file imports and the bundler did not find; None for another problem, and for packages."""
+    """The import that the bundler did not find; None for other problems, and for imports of packages."""
     found = _UNRESOLVED.search(problem.message)
     if problem.file is None or found is None:
         return None
@@ -34,7 +34,7 @@ def wanted(problem: Problem) -> str | None:
 
 
 def similar(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` means, with or without extension: equal but for letter case or Unicode form."""
+    """The one of `names` that equals `name` except for case or Unicode form, with or without its extension."""
     for candidate in names:
         if name not in _shapes(candidate) and _folded(name) in map(_folded, _shapes(candidate)):
             return candidate
@@ -42,18 +42,18 @@ def similar(name: str, names: Iterable[str]) -> str | None:
 
 
 def explain(imported: str, file: str) -> str:
-    """One sentence that names both spellings: the import's, and the file's as `similar` found it."""
+    """One sentence with both spellings: the import's, and that of the file that `similar` found."""
     one_form = {unicodedata.normalize("NFC", shape) for shape in _shapes(file)}
     if unicodedata.normalize("NFC", imported) in one_form:
         return (
-            "the file is there, and its name is made of other Unicode characters that look the same: the import has "
+            "the file exists, but its name uses different Unicode characters that look the same: the import has "
             f"{_spelled(imported)}, the file is {_spelled(file)}; rename the file, or copy its name into the import"
         )
-    return f'the file is there in another spelling: the import has "{imported}", the file is "{file}"; use one of them'
+    return f'the file exists under another spelling: the import has "{imported}", the file is "{file}"; use one of them'
 
 
 def _shapes(file: str) -> tuple[str, ...]:
-    """What an import may call `file`."""
+    """The names by which an import can refer to `file`."""
     return file, file.partition(".")[0], file.rpartition(".")[0] or file
 
 
@@ -62,18 +62,18 @@ def _folded(name: str) -> str:
 
 
 def _spelled(name: str) -> str:
-    """The name with each character beyond ASCII as its code, since two forms may look the same."""
+    """The name with non-ASCII characters escaped, because two forms may look the same."""
     return '"' + "".join(letter if letter.isascii() else f"\\u{ord(letter):04x}" for letter in name) + '"'
 
 
 class Spelling:
-    """Looks at the folder of an import."""
+    """Reads the folders on an import's path."""
 
     def __init__(self, workspace: Path) -> None:
         self._workspace = workspace
 
     def explained(self, problem: Problem) -> Problem:
-        """The problem, with the other spelling in its first line where there is one."""
+        """The problem, with a first line about the other spelling if there is one."""
         name = wanted(problem)
         if name is None or problem.file is None:
             return problem
@@ -100,7 +100,7 @@ def _is_among(name: str, names: list[str]) -> bool:
 
 
 def _paths(name: str, importer: str) -> list[str]:
-    """The paths that the import may mean, relative to the workspace."""
+    """The workspace paths that the import can refer to."""
     if name.startswith(_ALIAS):
         paths = [posixpath.join(folder, name[2:]) for folder in _SOURCE_FOLDERS]
     else:

@@ -1,11 +1,11 @@
-"""The dev server's life: one table from (state, event) to the next state and the effects that it asks for. Pure.
+"""The dev server's state machine: one table from (state, event) to the next state and the effects it asks for. Pure.
 
 Invariants:
-  - Every pair of a state and an event has its row. A pair without consequence says why (`Ignored`).
-  - There is one process at most: LAUNCH is asked for only where the last one is known to be gone. `Exited` means that
-    the leader and everything it started are gone, `Spawned` that a new one exists.
-  - Any exit that was not asked for is a crash, status 0 too: Next's parent process exits 0 when its server is killed.
-  - A process that was told to end is killed when its time is over.
+  - Every pair of a state and an event has a row. `Ignored` says why a pair has no consequence.
+  - At most one process exists: LAUNCH is asked for only when the last one is gone. `Exited` means that the leader and
+    everything it started are gone, `Spawned` that a new process exists.
+  - An exit that was not asked for is a crash, with status 0 too: Next's parent exits with 0 when its server is killed.
+  - A process that was sent SIGTERM is killed when its grace period is over.
 
 What must not live here: time, chance and processes. `now` is an argument, and the jitter's chance comes with the event.
 """
@@ -17,31 +17,33 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from agent.devserver import transitions as to
-from agent.devserver.states import (
+from agent.devserver.events import (
     Answered,
-    BackingOff,
     Checked,
-    Ending,
     Event,
     Exited,
-    Failed,
-    FatalSaid,
+    FatalLogged,
     FilesChanged,
     LaunchFailed,
-    Launching,
     Listening,
-    Ready,
     RepairAsked,
     RestartAsked,
     Silent,
     Spawned,
+    StopAsked,
+    Tick,
+)
+from agent.devserver.states import (
+    BackingOff,
+    Ending,
+    Failed,
+    Launching,
+    Ready,
     Starting,
     State,
-    Step,
-    StopAsked,
     Stopped,
     Stopping,
-    Tick,
+    Transition,
     Unresponsive,
     Waiting,
 )
@@ -49,10 +51,11 @@ from agent.devserver.states import (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`to` names every state that `do` may lead to, and when."""
+    """One transition of the table."""
 
-    do: Callable[[Any, Any, float], Step]
+    do: Callable[[Any, Any, float], Transition]
     to: Mapping[type[State], str]
+    """Every state that `do` may lead to, with the condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +63,25 @@ class Ignored:
     why: str
 
 
-NO_PROCESS = Ignored("there is no process: the word of an earlier one")
-ONE_IS_THERE = Ignored("a process exists: nothing was launched or looked up")
-ON_ITS_WAY = Ignored("a start comes anyway")
+NO_PROCESS = Ignored("there is no process: the event is about an earlier one")
+ONE_IS_THERE = Ignored("a process exists, so no launch and no check was under way")
+ON_ITS_WAY = Ignored("a start follows anyway")
 NO_DEADLINE = Ignored("this state has no deadline")
-OVER = Ignored("it is over")
+OVER = Ignored("the dev server is being stopped for good")
 
 _END: Mapping[type[State], str] = {Ending: ""}
 _CRASH: Mapping[type[State], str] = {BackingOff: "", Failed: "too often, or twice by the same configuration"}
 _STOPPING: Mapping[type[State], str] = {Stopping: ""}
 _RUNNING: Mapping[type[Event], Row | Ignored] = {
-    Listening: Ignored("its page has been seen already, and Answered tells the rest"),
-    FatalSaid: Ignored("what still answers did not give up, and what does not is silent"),
+    Listening: Ignored("its first page was answered already; from then on Answered and Silent count"),
+    FatalLogged: Ignored("Answered and Silent say whether it still works"),
     Checked: ONE_IS_THERE,
     Spawned: ONE_IS_THERE,
     LaunchFailed: ONE_IS_THERE,
-    Exited: Row(to.died, _CRASH),
-    RestartAsked: Row(to.restart, _END),
-    RepairAsked: Row(to.repair, _END),
-    StopAsked: Row(to.stop, _STOPPING),
+    Exited: Row(to.exited, _CRASH),
+    RestartAsked: Row(to.end_for_restart, _END),
+    RepairAsked: Row(to.end_for_repair, _END),
+    StopAsked: Row(to.end_for_stop, _STOPPING),
 }
 _WITHOUT: Mapping[type[Event], Row | Ignored] = {
     Spawned: NO_PROCESS,
@@ -87,102 +90,102 @@ _WITHOUT: Mapping[type[Event], Row | Ignored] = {
     Answered: NO_PROCESS,
     Silent: NO_PROCESS,
     Listening: NO_PROCESS,
-    FatalSaid: NO_PROCESS,
+    FatalLogged: NO_PROCESS,
 }
 
 TABLE: Mapping[type[State], Mapping[type[Event], Row | Ignored]] = {
     Waiting: {
         **_WITHOUT,
-        Checked: Row(to.checked, {Launching: "nothing is missing", Waiting: ""}),
+        Checked: Row(to.launch_if_complete, {Launching: "nothing is missing", Waiting: ""}),
         FilesChanged: Row(to.check_now, {Waiting: ""}),
         RestartAsked: ON_ITS_WAY,
-        RepairAsked: Row(to.mend, {Waiting: ""}),
-        StopAsked: Row(to.never_mind, {Stopped: ""}),
+        RepairAsked: Row(to.repair_now, {Waiting: ""}),
+        StopAsked: Row(to.stop_without_process, {Stopped: ""}),
         Tick: Row(to.check_when_due, {Waiting: ""}),
     },
     Launching: {
         **_WITHOUT,
-        Checked: Row(to.found_missing, {Waiting: "something is missing", Launching: ""}),
-        Spawned: Row(to.spawned, {Starting: ""}),
-        LaunchFailed: Row(to.not_launched, _CRASH),
+        Checked: Row(to.wait_for_missing, {Waiting: "something is missing", Launching: ""}),
+        Spawned: Row(to.start, {Starting: ""}),
+        LaunchFailed: Row(to.launch_failed, _CRASH),
         FilesChanged: ON_ITS_WAY,
         RestartAsked: ON_ITS_WAY,
-        RepairAsked: Ignored("a launch repairs first; what comes later waits for the next one"),
-        StopAsked: Row(to.abandon, _STOPPING),
+        RepairAsked: Ignored("a launch does the due repairs first; a later one waits for the next launch"),
+        StopAsked: Row(to.cancel_launch, _STOPPING),
         Tick: NO_DEADLINE,
     },
     Starting: {
         **_RUNNING,
         Answered: Row(to.became_ready, {Ready: ""}),
-        Silent: Row(to.quiet_or_not, {Starting: ""}),
-        Listening: Row(to.listens, {Ready: "its first page waits for something", Starting: ""}),
-        FatalSaid: Row(to.gave_up, {Starting: ""}),
-        FilesChanged: Row(to.changed_while_starting, {Ending: "it will not read them", Starting: ""}),
-        Tick: Row(to.never_answered, {Ending: "never answered, stalled or in a loop", Starting: ""}),
+        Silent: Row(to.note_silence, {Starting: ""}),
+        Listening: Row(to.note_listening, {Ready: "its first page is slow", Starting: ""}),
+        FatalLogged: Row(to.note_fatal, {Starting: ""}),
+        FilesChanged: Row(to.changed_while_starting, {Ending: "it will not read the change", Starting: ""}),
+        Tick: Row(to.end_if_start_overdue, {Ending: "never answered, stalled or in a loop", Starting: ""}),
     },
     Ready: {
         **_RUNNING,
         Answered: Row(to.still_ready, {Ready: ""}),
-        Silent: Row(to.fell_silent, {Unresponsive: ""}),
+        Silent: Row(to.became_unresponsive, {Unresponsive: ""}),
         FilesChanged: Row(to.changed_while_ready, {Ending: "a restart is needed", Ready: ""}),
         Tick: NO_DEADLINE,
     },
     Unresponsive: {
         **_RUNNING,
-        Answered: Row(to.came_back, {Ready: ""}),
-        Silent: Row(to.be_patient, {Unresponsive: ""}),
+        Answered: Row(to.recovered, {Ready: ""}),
+        Silent: Row(to.still_silent, {Unresponsive: ""}),
         FilesChanged: Row(to.changed_while_silent, {Ending: "a restart is needed, or it spins", Unresponsive: ""}),
-        Tick: Row(to.hung, {Ending: "hung or in a loop", Unresponsive: ""}),
+        Tick: Row(to.end_if_hung, {Ending: "hung or in a loop", Unresponsive: ""}),
     },
     Ending: {
         **_RUNNING,
-        Exited: Row(to.ended, {Launching: "a restart", **_CRASH}),
-        Answered: Ignored("it was told to end"),
-        Silent: Ignored("it was told to end"),
+        Exited: Row(to.launch_or_back_off, {Launching: "a restart", **_CRASH}),
+        Answered: Ignored("it was sent SIGTERM"),
+        Silent: Ignored("it was sent SIGTERM"),
         FilesChanged: ON_ITS_WAY,
-        RestartAsked: Row(to.restart_after_all, {Ending: ""}),
-        RepairAsked: Ignored("the launch after this end repairs first"),
-        StopAsked: Row(to.stop_instead, _STOPPING),
-        Tick: Row(to.kill_again, {Ending: ""}),
+        RestartAsked: Row(to.make_it_a_restart, {Ending: ""}),
+        RepairAsked: Ignored("the launch that follows does the due repairs first"),
+        StopAsked: Row(to.make_it_a_stop, _STOPPING),
+        Tick: Row(to.kill_if_overdue, {Ending: ""}),
     },
     BackingOff: {
         **_WITHOUT,
-        Checked: Ignored("the launch looks for itself"),
-        FilesChanged: Row(to.try_mended, {Launching: "what ended it", BackingOff: ""}),
-        RestartAsked: Row(to.try_asked, {Launching: ""}),
-        RepairAsked: Row(to.mend, {BackingOff: ""}),
-        StopAsked: Row(to.never_mind, {Stopped: ""}),
-        Tick: Row(to.try_when_due, {Launching: "the pause is over", BackingOff: ""}),
+        Checked: Ignored("the launch checks by itself"),
+        FilesChanged: Row(to.launch_if_configuration_changed, {Launching: "the configuration changed", BackingOff: ""}),
+        RestartAsked: Row(to.launch_as_asked, {Launching: ""}),
+        RepairAsked: Row(to.repair_now, {BackingOff: ""}),
+        StopAsked: Row(to.stop_without_process, {Stopped: ""}),
+        Tick: Row(to.launch_when_due, {Launching: "the back-off is over", BackingOff: ""}),
     },
     Failed: {
         **_WITHOUT,
-        Checked: Ignored("the launch looks for itself"),
-        FilesChanged: Row(to.try_changed, {Launching: ""}),
-        RestartAsked: Row(to.try_asked, {Launching: ""}),
-        RepairAsked: Row(to.mend, {Failed: ""}),
-        StopAsked: Row(to.never_mind, {Stopped: ""}),
+        Checked: Ignored("the launch checks by itself"),
+        FilesChanged: Row(to.launch_after_change, {Launching: ""}),
+        RestartAsked: Row(to.launch_as_asked, {Launching: ""}),
+        RepairAsked: Row(to.repair_now, {Failed: ""}),
+        StopAsked: Row(to.stop_without_process, {Stopped: ""}),
         Tick: NO_DEADLINE,
     },
     Stopping: {
-        Checked: Row(to.abandoned, {Stopped: "no process", Stopping: ""}),
-        Spawned: Row(to.spawned_too_late, _STOPPING),
-        LaunchFailed: Row(to.abandoned, {Stopped: "no process", Stopping: ""}),
-        Exited: Row(to.gone, {Stopped: ""}),
+        Checked: Row(to.stop_if_launch_over, {Stopped: "no process", Stopping: ""}),
+        Spawned: Row(to.end_late_process, _STOPPING),
+        LaunchFailed: Row(to.stop_if_launch_over, {Stopped: "no process", Stopping: ""}),
+        Exited: Row(to.stopped, {Stopped: ""}),
         Answered: OVER,
         Silent: OVER,
         Listening: OVER,
-        FatalSaid: OVER,
+        FatalLogged: OVER,
         FilesChanged: OVER,
         RestartAsked: OVER,
         RepairAsked: OVER,
         StopAsked: OVER,
-        Tick: Row(to.stop_harder, {Stopped: "given up", Stopping: ""}),
+        Tick: Row(to.escalate_stop, {Stopped: "given up", Stopping: ""}),
     },
     Stopped: dict.fromkeys(get_args(Event), OVER),
 }
 
 
-def step(state: State, event: Event, now: float) -> Step:
+def step(state: State, event: Event, now: float) -> Transition:
     row = TABLE[type(state)][type(event)]
     if isinstance(row, Ignored):
         return state, ()
@@ -190,7 +193,7 @@ def step(state: State, event: Event, now: float) -> Step:
 
 
 def mermaid() -> str:
-    """The table as a Mermaid state diagram. Pairs that stay in their state are left out."""
+    """The table as a Mermaid state diagram, without the pairs that stay in their state."""
     lines = ["stateDiagram-v2", f"    [*] --> {Waiting.__name__}"]
     for source, rows in TABLE.items():
         for event, row in rows.items():

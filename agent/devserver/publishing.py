@@ -1,4 +1,4 @@
-"""Tells the dev server's facts and problems to the board, each only when it changed, and logs each change of state."""
+"""Publishes the dev server's facts and problems, each only when it changed, and logs each change of state."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Publisher:
     publish_problems: Callable[[Source, Problems], None]
     _last: tuple[DevServerFacts, Problems, Problems] | None = None
 
-    def tell(self, now: DevServerFacts, own: Problems, errors: Problems) -> None:
-        """`own`: the problems of the server itself; `errors`: those of what it compiles."""
+    def update(self, now: DevServerFacts, own: Problems, errors: Problems) -> None:
+        """`own`: the problems of the server itself. `errors`: those of what it compiles."""
         last, self._last = self._last, (now, own, errors)
         if last == self._last:
             return

@@ -1,139 +1,152 @@
-"""The words of the dev server's life: its states, what may happen to it, what may be asked for, and how long. Pure.
+"""The states of the dev server, with their time limits. Pure.
 
-A state holds its own data and its own deadline. Times are seconds of the monotonic clock. `lifecycle` has the table
-that moves from one state to the next; nothing here decides.
+A state carries its own data and its own deadlines. Times are seconds of the monotonic clock. The transitions are in
+`lifecycle.TABLE`; nothing here decides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from typing import Final, assert_never
 
-from agent.devserver.file_rules import Meaning
-from agent.error_line import ErrorLine, find
+from agent.devserver.events import Effect
+from agent.error_line import ErrorLine
 
-START_SECONDS: Final = 180.0  # the first page of a heavy app on a small shared CPU; measured: 6 to 19 s on two cores
+START_SECONDS: Final = 180.0
+"""Limit for the first page: a heavy app on a small shared CPU. Measured: 6 to 19 s on two cores."""
 STALLED_SECONDS: Final = 20.0
-"""A starting server that neither answers nor uses the CPU waits for something that does not come. Measured on 16.4: the
-longest such pause of a start that succeeds is under 2 s.
+"""A starting server that neither answers nor uses the CPU for this long is stuck. Measured on Next 16.4: the longest
+such pause of a start that succeeds is under 2 s.
 """
-FATAL_SECONDS: Final = 3.0  # the same for a server that has said that it gave up
+FATAL_SECONDS: Final = 3.0
+"""The same limit for a server that has logged an error after which Next never answers."""
 HUNG_SECONDS: Final = 30.0
-BUSY_SECONDS: Final = 300.0  # a silent server that works is compiling; one that works for this long is spinning
-SEEN_SECONDS: Final = 8.0  # how long a server may be silent before it is seen: the pause of the probes, and one probe
-LOOP_SECONDS: Final = 30.0 - SEEN_SECONDS
-"""How long a server may spin (use a core, compile nothing, answer nothing) once that is seen."""
-FIRST_LOOP_SECONDS: Final = 60.0  # the first page also has the app's modules evaluated, which takes a small CPU long
-MENDED_SECONDS: Final = 3.0  # the same after a change of files: Next cannot read the change while it spins
-GRACE_SECONDS: Final = 1.0  # SIGTERM to SIGKILL; measured: Next needs 0.1 to 0.5 s
-KILLED_SECONDS: Final = 0.5  # what the kernel gets to clear away a killed group before a stop goes on without it
+"""A server that was ready, does not answer and does not use the CPU for this long is hung."""
+BUSY_SECONDS: Final = 300.0
+"""A silent server that uses the CPU is taken to be compiling, but for no longer than this."""
+SPIN_DETECTION_SECONDS: Final = 8.0
+"""How long a server can be silent before that is noticed: the pause between two probes, and one probe's time-out."""
+LOOP_SECONDS: Final = 30.0 - SPIN_DETECTION_SECONDS
+"""How long a server may spin (use a core, compile nothing, answer nothing) once that is noticed."""
+FIRST_LOOP_SECONDS: Final = 60.0
+"""The same before the first page, which also evaluates the app's modules: slow on a small CPU."""
+EDITED_LOOP_SECONDS: Final = 3.0
+"""The same after files changed: Next cannot read the change while it spins."""
+GRACE_SECONDS: Final = 1.0
+"""From SIGTERM to SIGKILL. Measured: Next needs 0.1 to 0.5 s to exit."""
+KILLED_SECONDS: Final = 0.5
+"""How long a stop waits for the kernel to remove a killed group before it goes on."""
 CHECK_SECONDS: Final = 1.0
+"""How often a waiting state looks whether what is missing has arrived."""
 BACK_OFF_BASE: Final = 1.0
 BACK_OFF_CAP: Final = 60.0
 CRASHES_ALLOWED: Final = 5
 CRASH_WINDOW: Final = 600.0
-KNOWN_ALLOWED: Final = 2
-"""How often in a row the server may end with one and the same error of the app's configuration. Once more is a try that
-costs a second or two, for an error that came from the network; after that only a change of files can help.
+CONFIG_FAILURES_ALLOWED: Final = 2
+"""How often in a row the server may exit with the same configuration error. The second try costs a second or two, and
+covers errors that came from the network; after it only a change of files can help.
 """
 STEADY_SECONDS: Final = BACK_OFF_CAP
-"""Ready for this long, and the next pause is a short one again. As long as the longest pause: a server that fails
-sooner spends most of its time down, so its failures are one story; one that ran for longer failed for a new reason.
+"""A server that was ready for this long starts again with the shortest back-off. As long as the longest back-off: a
+server that fails sooner is down most of the time, so its failures belong together.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """What is remembered across states. `streak`: crashes in a row. `trouble`: the last crash, until ready again.
-    `known`: how many crashes in a row had this very trouble, and it is one that stands in the app's files.
-    `error`: what will end the next process too, until somebody changed something that may mend it.
-    """
+class CrashHistory:
+    """Starts and crashes, kept across states."""
 
     starts: int = 0
     crashes: int = 0
     recent: tuple[float, ...] = ()
+    """When it crashed within the last CRASH_WINDOW seconds."""
     streak: int = 0
-    trouble: str | None = None
-    known: int = 0
+    """Failures in a row, for the back-off."""
+    last_failure: str | None = None
+    """Why it last failed; None again once it is ready."""
+    config_failures: int = 0
+    """How many crashes in a row had this same reason, where it is an error in the app's configuration."""
     error: ErrorLine | None = None
+    """The error that the next process will hit too, until somebody changes the app's files."""
 
-    def crashed(
+    def with_crash(
         self,
         now: float,
         why: str,
         ready_since: float | None,
         *,
-        known: bool = False,
+        config_error: bool = False,
         error: ErrorLine | None = None,
-    ) -> Ledger:
-        # A server that had answered may well come up again, unless it is its configuration that fails.
-        again = error is not None and (ready_since is None or ".config." in (error.place or ""))
+    ) -> CrashHistory:
+        # A server that had answered can come up again, unless its configuration fails.
+        persists = error is not None and (ready_since is None or ".config." in (error.place or ""))
         steady = ready_since is not None and now - ready_since >= STEADY_SECONDS
         return replace(
             self,
             crashes=self.crashes + 1,
             recent=(*(at for at in self.recent if now - at < CRASH_WINDOW), now),
             streak=1 if steady else self.streak + 1,
-            trouble=why,
-            known=(self.known + 1 if why == self.trouble else 1) if known else 0,
-            error=error if again else None,
+            last_failure=why,
+            config_failures=(self.config_failures + 1 if why == self.last_failure else 1) if config_error else 0,
+            error=error if persists else None,
         )
 
-    def hindered(self, why: str) -> Ledger:
-        """It could not run, for a reason outside of the app: that waits its turn, and is no crash of the app's."""
-        return replace(self, streak=self.streak + 1, trouble=why, error=None)
+    def with_outside_failure(self, why: str) -> CrashHistory:
+        """A failure whose cause is outside the app: it lengthens the back-off, and is not counted as a crash."""
+        return replace(self, streak=self.streak + 1, last_failure=why, error=None)
 
-    def forgiven(self) -> Ledger:
-        """A new budget: somebody mended something, or asked."""
-        return replace(self, recent=(), streak=0, known=0, error=None)
+    def with_new_budget(self) -> CrashHistory:
+        """The crash limit and the back-off start anew, because files changed or somebody asked for a restart."""
+        return replace(self, recent=(), streak=0, config_failures=0, error=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Something that the command needs is not on disk."""
+    """Something that the command needs is not on disk yet."""
 
-    ledger: Ledger
+    history: CrashHistory
     missing: str
     check_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Launching:
-    """The way is being cleared and a process made. This has no deadline here: each step of it has its own."""
+    """Orphans are being ended, repairs done, and the process spawned. Each of these steps has its own deadline."""
 
-    ledger: Ledger
+    history: CrashHistory
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """`quiet_since`: it uses no CPU and has not shown a page. `fatal`: it said this, after which Next never answers.
-    `spinning_since` and `route`: as of Unresponsive.
-    """
+    """The process runs and has not served its first page."""
 
-    ledger: Ledger
+    history: CrashHistory
     pid: int
     answer_by: float
     quiet_since: float | None = None
+    """Since when it uses no CPU."""
     fatal: str | None = None
+    """It logged this, after which Next never answers."""
     spinning_since: float | None = None
+    """As in Unresponsive."""
     route: str | None = None
+    """As in Unresponsive."""
 
     @property
-    def stalled_at(self) -> float | None:
+    def stall_deadline(self) -> float | None:
         if self.quiet_since is None:
             return None
         return self.quiet_since + (STALLED_SECONDS if self.fatal is None else FATAL_SECONDS)
 
     @property
-    def looped_at(self) -> float | None:
+    def loop_deadline(self) -> float | None:
         return None if self.spinning_since is None else self.spinning_since + FIRST_LOOP_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    ledger: Ledger
+    history: CrashHistory
     pid: int
     since: float
     changed: bool = False
@@ -142,233 +155,93 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Unresponsive:
-    """It was ready and does not answer. `since` is when it became ready, `limit_at` ends all patience.
+    """It was ready, and does not answer now."""
 
-    `spinning_since`: it uses a core and compiles nothing. `route`: the page that most likely keeps it busy. `changed`:
-    files changed since it last answered.
-    """
-
-    ledger: Ledger
+    history: CrashHistory
     pid: int
     since: float
+    """When it became ready."""
     restart_at: float
+    """When it counts as hung. Signs of a compile move this, up to `limit_at`."""
     limit_at: float
     changed: bool = False
+    """Files changed since it last answered."""
     spinning_since: float | None = None
+    """Since when it uses a core and compiles nothing."""
     route: str | None = None
+    """The page that most likely keeps it busy."""
 
     @property
-    def looped_at(self) -> float | None:
+    def loop_deadline(self) -> float | None:
         if self.spinning_since is None:
             return None
-        return self.spinning_since + (MENDED_SECONDS if self.changed else LOOP_SECONDS)
+        return self.spinning_since + (EDITED_LOOP_SECONDS if self.changed else LOOP_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """It is being ended to be started again; `crashed` ones wait for their turn. `route`: the page that kept it busy,
-    which nobody gets from the next process until files change.
-    """
+    """The process was sent SIGTERM, so that another one can be started."""
 
-    ledger: Ledger
+    history: CrashHistory
     pid: int
     why: str
     crashed: bool
+    """It is ended because it failed, so the next start is subject to the crash limit and the back-off."""
     kill_at: float
     route: str | None = None
+    """The page that kept it busy. It is not requested from the next process until files change."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackingOff:
-    ledger: Ledger
+    history: CrashHistory
     why: str
     until: float
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It gave up, until files change or somebody asks."""
+    """It is not started again until files change or somebody asks for a restart."""
 
-    ledger: Ledger
+    history: CrashHistory
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """`pid` is None while a launch is being abandoned. `kill_at` is None once the group was killed."""
-
-    ledger: Ledger
+    history: CrashHistory
     pid: int | None
+    """None while a launch is being cancelled."""
     kill_at: float | None
+    """None once the group was sent SIGKILL."""
     give_up_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    ledger: Ledger
+    history: CrashHistory
 
 
 State = Waiting | Launching | Starting | Ready | Unresponsive | Ending | BackingOff | Failed | Stopping | Stopped
 Serving = Starting | Ready | Unresponsive
 Idle = Waiting | BackingOff | Failed
 
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What is missing was looked up again; None: nothing."""
-
-    missing: str | None
+Transition = tuple[State, tuple[Effect, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Spawned:
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchFailed:
-    """There is no process: its program is missing, a stranger holds the port (`outside`), or the launch was
-    abandoned.
-    """
-
-    why: str
-    chance: float
-    outside: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """The leader ended, and nothing that it started is left. `words`: the end of its standard error. `outside`: what
-    ended it is nothing that a change of the app's files could mend. `known`: it is an error in the app's configuration,
-    so that nothing but such a change can.
-    """
-
-    why: str
-    chance: float
-    words: str = ""
-    outside: bool = False
-    known: bool = False
-
-    @property
-    def error(self) -> ErrorLine | None:
-        """The error that `words` name."""
-        return find(self.words.splitlines())
-
-    @property
-    def reason(self) -> str:
-        """One line: the error first, because how a process exited says nothing about why; a known reason names it."""
-        return self.why if self.error is None or self.known else f"{self.error.headline}; {self.why}"
-
-    @property
-    def report(self) -> str:
-        """The reason, what mends it, and the lines that belong to the error."""
-        error = self.error
-        further = () if error is None else (error.advice, *error.details)
-        return "\n".join([self.reason, *(line for line in further if line)])
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The probe of its state came back: a page while starting, a sign of life later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """It did not. `busy`: it compiles, or its processes use the CPU. `spinning`: they use a core, and it is known that
-    nothing compiles. `route`: the page that most likely does it.
-    """
-
-    busy: bool
-    spinning: bool = False
-    route: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """There is a sign of life of a server whose first page has not come. `busy`: as of Silent."""
-
-    busy: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FatalSaid:
-    """It said something after which Next has been seen never to answer. The app's own code can say it as well."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class FilesChanged:
-    """A set is on disk. `why`: for people, where its meaning is a restart."""
-
-    meaning: Meaning
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RestartAsked:
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class RepairAsked:
-    """A repair is due that needs the process to be gone. Its bounds are those of repairs, so no crash is forgiven."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class StopAsked:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """The state's deadline may have come."""
-
-
-Event = (
-    Checked
-    | Spawned
-    | LaunchFailed
-    | Exited
-    | Answered
-    | Silent
-    | Listening
-    | FatalSaid
-    | FilesChanged
-    | RestartAsked
-    | RepairAsked
-    | StopAsked
-    | Tick
-)
-
-
-class Effect(Enum):
-    CHECK = auto()  # look what is missing; ends in Checked
-    LAUNCH = auto()  # ends in Spawned, LaunchFailed or a Checked that names what is missing
-    MEND = auto()  # do the repairs that are due; a launch does so by itself
-    ABANDON = auto()  # cut a launch short; it still ends in one of its events
-    TERMINATE = auto()  # SIGTERM to the leader
-    KILL = auto()  # SIGKILL to the whole group
-
-
-Step = tuple[State, tuple[Effect, ...]]
-
-
-def first(now: float) -> Waiting:
-    return Waiting(Ledger(), "not started yet", check_at=now)
+def initial_state(now: float) -> Waiting:
+    return Waiting(CrashHistory(), "not started yet", check_at=now)
 
 
 def deadline(state: State) -> float | None:
-    """When the next Tick is due; None: only an event moves this state."""
+    """When the next Tick is due; None if only another event moves this state."""
     match state:
         case Waiting():
             return state.check_at
         case Starting():
-            return min(at for at in (state.answer_by, state.stalled_at, state.looped_at) if at is not None)
+            return min(at for at in (state.answer_by, state.stall_deadline, state.loop_deadline) if at is not None)
         case Unresponsive():
-            return state.restart_at if state.looped_at is None else min(state.restart_at, state.looped_at)
+            return state.restart_at if state.loop_deadline is None else min(state.restart_at, state.loop_deadline)
         case Ending():
             return state.kill_at
         case BackingOff():

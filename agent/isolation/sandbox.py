@@ -1,10 +1,10 @@
-"""What stands in front of a command so that it runs as DEV_USER, with no privilege to lose. Pure.
+"""Builds the command line that runs a command as DEV_USER, without any privilege. Pure.
 
-A chain of small programs, each of which changes this process and then becomes the next one: there is one process
-id from the start to the end, and no code of ours runs between fork and exec. The order matters: limits are set while
-this still is root, and setpriv comes last, because after it nothing can be given back.
+It is a chain of small programs, each of which changes its own process and then executes the next one. So the pid stays
+the same, and no Python code runs between fork and exec. The order matters: limits are set while the process is root,
+and setpriv comes last, because it drops every privilege for good.
 
-For every process that runs the app's own code, and only for those: the dev server, installers and their scripts.
+Used for every process that runs the app's own code (the dev server, installers and their scripts), and only for those.
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ from __future__ import annotations
 from agent.isolation.user import DevUser
 
 OOM_SCORE = 500
-"""Half of all memory on top of what it uses: the kernel ends it before the agent, whatever their sizes."""
+"""Counts like half of all memory on top of what it uses, so the kernel kills it before the agent, whatever their sizes.
+"""
 
 NICENESS = 10
-"""The agent's own work is short, and a visitor, a health check or the stop waits for it; what compiles gets the rest.
-The end of a fork bomb came in half the time. (A kernel that shares by session, sched_autogroup, does not look at it.)
+"""The agent's own work is short, and visitors, health checks and stops wait for it, so it goes first. Measured: a fork
+bomb was ended in half the time. A kernel that schedules by session (sched_autogroup) ignores niceness.
 """
 
 TASKS_MOST = 1024
-"""Processes and threads that the user may have in all, whoever started them: the kernel counts by user. `next dev` was
-seen with 45 for two routes; the rest is room for installs, builds and machines with many cores, each of which adds
-threads. A fork without end stops here, with the process table and most of the memory still the agent's.
+"""The limit of the user's processes and threads together; the kernel counts them per user. Measured: `next dev` had 45
+for two routes. The rest is for installs, builds and machines with many cores, which add threads. A fork bomb stops
+here, while the agent still has most of the memory and of the process table.
 """
 
 
-def end_all(user: DevUser | None) -> tuple[str, ...] | None:
-    """The command that ends every process of the user at one moment, as only the kernel can; None without a split.
+def kill_all_command(user: DevUser | None) -> tuple[str, ...] | None:
+    """The command that kills every process of the user at once, which only the kernel can do; None without DEV_USER.
 
-    It becomes that user for it, and so could not end anybody else's. Without limits, since at them nothing starts.
+    It runs as that user, so it cannot kill any other process. It runs without limits, because it could not start at
+    them.
     """
     if user is None:
         return None
@@ -38,7 +40,7 @@ def end_all(user: DevUser | None) -> tuple[str, ...] | None:
 
 
 def confined(command: tuple[str, ...], user: DevUser | None) -> tuple[str, ...]:
-    """`command` as it is to be executed; unchanged where there is no split."""
+    """`command` as it has to be executed; unchanged without DEV_USER."""
     if user is None:
         return command
     tools = user.tools

@@ -28,7 +28,7 @@ from agent.packages.managers import Command
 from agent.packages.output import Cause, Reading
 from agent.packages.toolchain import Manager
 from agent.process import orphans
-from agent.process.child import Child, Stream, describe, spawn
+from agent.process.child import Child, Stream, describe_exit, spawn
 from agent.process.usage import Sampler
 
 log = structlog.get_logger()
@@ -88,7 +88,7 @@ class Installer:
 
     async def end_orphan(self) -> None:
         """End what an agent that was killed left running."""
-        await orphans.end(self._state_dir, orphans.INSTALLER)
+        await orphans.end_run(self._state_dir, orphans.INSTALLER)
 
     def end_now(self) -> None:
         """End a run without awaiting. When there is none, nothing happens."""
@@ -173,7 +173,7 @@ class Installer:
 
         found = cause(manager, said)
         why = f"{manager} could not install the packages"
-        why += f":\n{found.message}" if found.message else f": {describe(status)}"
+        why += f":\n{found.message}" if found.message else f": {describe_exit(status)}"
         return Ended(took, why, cut_short=status < 0, cause=found, printed=said)
 
     def _without_paths(self, line: str) -> str:
@@ -182,20 +182,20 @@ class Installer:
 
     def _spawn(self, command: Command, variables: Mapping[str, str], hear: Callable[[Stream, str], None]) -> Child:
         run = secrets.token_hex(16)
-        orphans.write(self._state_dir, orphans.Record(run), orphans.INSTALLER)
+        orphans.write_record(self._state_dir, orphans.RunRecord(run), orphans.INSTALLER)
         return spawn(
             confined(command, self._user),
             workspace=self.workspace,
             environ={**child_environment.for_child(self._environ, run, self._user), **variables},
             run=run,
-            hear=hear,
+            on_line=hear,
         )
 
     async def _limited(self, child: Child) -> tuple[str | None, int]:
         """Why it had to be ended, and its status."""
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._watch(child))
-            status = await child.gone()
+            status = await child.wait_gone()
             if not watch.done():
                 watch.cancel()
         return (None if watch.cancelled() else watch.result()), status
@@ -207,7 +207,7 @@ class Installer:
             async with asyncio.timeout(self._limits.seconds):
                 while True:
                     await asyncio.sleep(SAMPLE_SECONDS)
-                    now = await asyncio.to_thread(sampler.take, self._clock.monotonic(), with_pss=False)
+                    now = await asyncio.to_thread(sampler.sample, self._clock.monotonic(), with_pss=False)
                     if limit is not None and now.rss > limit:
                         child.kill()
                         took, allowed = now.rss // 2**20, limit // 2**20

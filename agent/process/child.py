@@ -1,10 +1,10 @@
-"""One process group: spawned, heard, signalled, and gone for certain.
+"""One child process with its process group: spawned, read, signalled, and ended completely.
 
 Invariants:
-  - When `gone` returns, nothing lives that the command started: not in its group, not in its session, and nothing
+  - When `wait_gone` returns, no process that the command started is left: none in its group or its session, and none
     that left both and still carries the run's mark.
-  - The leader is reaped last. Until then its id, which names the group and the session, cannot go to a stranger.
-  - The child is never blocked by us: what it prints is read as it comes, whoever listens.
+  - The leader is reaped last. Until then its pid, which names the group and the session, cannot be reused.
+  - The child never blocks on its output: it is read as it comes.
   - Spawning does not await, so that no cancellation can come between a process and its owner.
 
 What must not live here: when to start or end one.
@@ -26,20 +26,22 @@ from typing import ClassVar, Literal
 import psutil
 
 from agent.errors import AgentError
-from agent.process import find as census
-from agent.process.output import Splitter
+from agent.process import find
+from agent.process.output import LineSplitter
 
 Stream = Literal["stdout", "stderr"]
-Hear = Callable[[Stream, str], None]
+OnLine = Callable[[Stream, str], None]
 
-CHUNK_BYTES = 8 * 1024  # read at once: as many empty lines are dealt with before anybody else's turn
-LAST_WORDS = 200  # lines: a stack trace and the values of an error stand after the line that names it
+CHUNK_BYTES = 8 * 1024
+"""Read at once. It bounds how many lines are handled before the event loop runs something else."""
+STDERR_LINES_KEPT = 200
+"""A stack trace and the values of an error come after the line that names it."""
 KILL_SECONDS = 0.5
 SWEEPS = 50
 SWEEP_SECONDS = 0.01
-SWEEPS_BEFORE_ALL = 3
-LINGERS = 40
-LINGER_SECONDS = 0.02
+SWEEPS_BEFORE_KILL_ALL = 3
+GRACE_CHECKS = 40
+GRACE_CHECK_SECONDS = 0.02
 
 
 class SpawnFailed(AgentError):
@@ -56,28 +58,30 @@ class Child:
         process: subprocess.Popen[bytes],
         run: str,
         outputs: tuple[_Output, ...],
-        end_all: tuple[str, ...] | None,
+        kill_all_command: tuple[str, ...] | None,
         *,
         group: bool = False,
     ) -> None:
         self._group = group
-        self._lingers = False
+        """SIGTERM goes to the whole group: the leader is a shell, which does not pass it on."""
+        self._grace = False
+        """The group was sent SIGTERM and may take GRACE_CHECKS to exit after its leader."""
         self.pid = process.pid
         self.run = run
         self._process = process
         self._outputs = outputs
-        self._end_all = end_all
+        self._end_all = kill_all_command
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._pidfd: int | None = os.pidfd_open(process.pid)
-        self._loop.add_reader(self._pidfd, self._on_death)
+        self._loop.add_reader(self._pidfd, self._on_exit)
 
     def terminate(self) -> None:
-        """Ask the leader to end; Next's passes it on. A shell does not: its whole group is asked, and given time to
-        end when the shell is gone, which is at once.
+        """Send SIGTERM to the leader, which Next passes on. A shell exits at once without passing it on, so with
+        `group` the whole group gets it, and time to exit after the shell.
         """
         if self._group and self._process.returncode is None:
-            self._lingers = True
+            self._grace = True
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGTERM)
         elif self._pidfd is not None:
@@ -85,21 +89,21 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the leader and its whole group, unasked."""
-        self._lingers = False
+        """Send SIGKILL to the whole group."""
+        self._grace = False
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
-    async def gone(self) -> int:
-        """Wait for the leader's end, end what it left behind, reap. Return its status as subprocess has it: -9 is
-        SIGKILL.
+    async def wait_gone(self) -> int:
+        """Wait for the leader's exit, end what it left behind, and reap it. Returns the status as subprocess does: -9
+        for SIGKILL.
         """
         await self._ended.wait()
-        for _ in range(LINGERS):
-            if not self._lingers or not any(map(census.is_living, census.of_session(self.pid))):
+        for _ in range(GRACE_CHECKS):
+            if not self._grace or not any(map(find.is_alive, find.of_session(self.pid))):
                 break
-            await asyncio.sleep(LINGER_SECONDS)
+            await asyncio.sleep(GRACE_CHECK_SECONDS)
         self.kill()
         for turn in range(SWEEPS):
             if not self._sweep(turn):
@@ -108,7 +112,7 @@ class Child:
         return self._close()
 
     def end_now(self) -> None:
-        """End and reap everything without awaiting: the last resort when the loop gives no more time."""
+        """Kill and reap everything without awaiting, for when the event loop does not run any more."""
         if self._pidfd is None:
             return
         self.kill()
@@ -119,31 +123,31 @@ class Child:
             select.select([], [], [], SWEEP_SECONDS)
         self._close()
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         return "\n".join(line for output in self._outputs for line in output.last)
 
-    def _on_death(self) -> None:
+    def _on_exit(self) -> None:
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
         self._ended.set()
 
     def _sweep(self, turn: int) -> bool:
-        """Kill every member but the leader; True when there was one to kill.
+        """Kill every process of the run but the leader. Returns whether one was alive.
 
-        What forks and leaves faster than it is found is ended by the kernel in one go, where it has a user of its own.
+        A fork bomb outruns that, so `kill_all_command` ends all of the user's processes at once, if there is a user.
         """
-        if turn >= SWEEPS_BEFORE_ALL and self._end_all is not None:
+        if turn >= SWEEPS_BEFORE_KILL_ALL and self._end_all is not None:
             with suppress(OSError, subprocess.SubprocessError):
-                subprocess.run(self._end_all, timeout=KILL_SECONDS, check=False)  # noqa: S603 - confine's own words
+                subprocess.run(self._end_all, timeout=KILL_SECONDS, check=False)  # noqa: S603 - sandbox's own command
         killed = False
-        for member in {*census.of_session(self.pid), *census.marked(self.run)}:
+        for member in {*find.of_session(self.pid), *find.with_run_mark(self.run)}:
             if member.pid == self.pid:
                 continue
-            if census.is_living(member):
+            if find.is_alive(member):
                 with suppress(psutil.Error):
                     member.kill()
                 killed = True
-            # An orphan is ours to reap where this process is the first of its container; elsewhere it is not a child.
+            # As pid 1 of a container this process has to reap orphans; elsewhere they are not its children.
             with suppress(ChildProcessError):
                 os.waitpid(member.pid, os.WNOHANG)
         return killed
@@ -159,20 +163,20 @@ class Child:
 
 
 class _Output:
-    """The read end of one pipe. `last`: the end of what it said, where it is kept."""
+    """The read end of one pipe."""
 
-    def __init__(self, stream: Stream, descriptor: int, hear: Hear) -> None:
-        self.last: deque[str] = deque(maxlen=LAST_WORDS if stream == "stderr" else 0)
+    def __init__(self, stream: Stream, descriptor: int, on_line: OnLine) -> None:
+        self.last: deque[str] = deque(maxlen=STDERR_LINES_KEPT if stream == "stderr" else 0)
         self._stream = stream
         self._descriptor: int | None = descriptor
-        self._hear = hear
-        self._splitter = Splitter()
+        self._on_line = on_line
+        self._splitter = LineSplitter()
         self._loop = asyncio.get_running_loop()
         os.set_blocking(descriptor, False)
         self._loop.add_reader(descriptor, self._read)
 
     def close(self) -> None:
-        """Hear what is left in the pipe, and no more: a stray that holds the other end is not waited for."""
+        """Read what is left in the pipe. A process that still holds the other end is not waited for."""
         while self._read():
             pass
         if self._descriptor is not None:
@@ -188,20 +192,20 @@ class _Output:
         if not chunk:
             self._end(self._descriptor)
             return False
-        self._tell(self._splitter.feed(chunk))
+        self._emit(self._splitter.feed(chunk))
         return True
 
     def _end(self, descriptor: int) -> None:
         self._loop.remove_reader(descriptor)
         os.close(descriptor)
         self._descriptor = None
-        self._tell(self._splitter.rest())
+        self._emit(self._splitter.finish())
 
-    def _tell(self, lines: list[str]) -> None:
+    def _emit(self, lines: list[str]) -> None:
         for line in lines:
             if line:
                 self.last.append(line)
-            self._hear(self._stream, line)
+            self._on_line(self._stream, line)
 
 
 def spawn(
@@ -210,19 +214,19 @@ def spawn(
     workspace: Path,
     environ: Mapping[str, str],
     run: str,
-    hear: Hear,
-    end_all: tuple[str, ...] | None = None,
+    on_line: OnLine,
+    kill_all_command: tuple[str, ...] | None = None,
     group: bool = False,
 ) -> Child:
     """Start `command` in a session of its own. Raises SpawnFailed.
 
-    `group`: the command is a shell, and what it starts is asked to end with it. `end_all` is the last resort: a command
-    that ends whatever runs as the user that `command` runs as.
+    `group`: the command is a shell, so SIGTERM goes to its whole group. `kill_all_command`: kills every process of the
+    user that `command` runs as, as the last resort.
     """
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     try:
-        process = subprocess.Popen(  # noqa: S603 - the command is the owner's own setting, and no shell reads it
+        process = subprocess.Popen(  # noqa: S603 - no shell interprets it
             command,
             cwd=workspace,
             env=environ,
@@ -240,14 +244,14 @@ def spawn(
     finally:
         os.close(out_write)
         os.close(err_write)
-    outputs = (_Output("stdout", out_read, hear), _Output("stderr", err_read, hear))
-    return Child(process, run, outputs, end_all, group=group)
+    outputs = (_Output("stdout", out_read, on_line), _Output("stderr", err_read, on_line))
+    return Child(process, run, outputs, kill_all_command, group=group)
 
 
-def describe(status: int) -> str:
+def describe_exit(status: int) -> str:
     """An exit status as one sentence."""
     if status < 0:
         return f"it was ended by {signal.Signals(-status).name}"
     if status == 0:
-        return "it exited with status 0 without being asked, as Next does when its server process was killed"
+        return "it exited with status 0 without being asked to, as Next does when its server process is killed"
     return f"it exited with status {status}"

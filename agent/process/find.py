@@ -1,7 +1,7 @@
-"""Who lives: the processes of a session, the bearers of a mark, the holder of a port. Looks, and ends nobody.
+"""Finds processes: those of a session, those with a run's mark, and the one that listens on a port. Ends none.
 
-A session id proves something only while its leader lives or is not reaped yet: after that the number may go to a
-stranger. The mark is proof at any time, since every descendant inherits it and nobody else can know it.
+A session id is reliable only until its leader is reaped; after that another process may get the number. The mark is
+reliable at any time: every descendant inherits it in its environment, and no other process can know it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agent.isolation.child_environment import RUN_MARK
 
 
 def of_session(session: int) -> list[psutil.Process]:
-    """Every process of the session, zombies too."""
+    """Every process of the session, including zombies."""
     found = []
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError, psutil.Error):
@@ -26,12 +26,12 @@ def of_session(session: int) -> list[psutil.Process]:
     return found
 
 
-def marked(run: str) -> list[psutil.Process]:
-    """Every living process that carries the mark of this run, whatever session or parent it has by now."""
+def with_run_mark(run: str) -> list[psutil.Process]:
+    """Every process with the mark of this run, whatever session or parent it has by now."""
     return [process for process in _others() if _mark(process) == run]
 
 
-def is_living(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -39,7 +39,7 @@ def is_living(process: psutil.Process) -> bool:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1:`port` now, asked in the way a server asks."""
+    """Whether a server could listen on 127.0.0.1:`port` now, found by binding it as a server does."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -49,8 +49,8 @@ def is_free(port: int) -> bool:
         return True
 
 
-def holder(port: int) -> psutil.Process | None:
-    """Who listens on `port`; None when nobody does, or when this user may not see who."""
+def port_holder(port: int) -> psutil.Process | None:
+    """The process that listens on `port`; None if none does, or if this user may not see it."""
     with suppress(psutil.Error):
         for connection in psutil.net_connections(kind="tcp"):
             at_port = connection.laddr and connection.laddr.port == port
@@ -59,8 +59,8 @@ def holder(port: int) -> psutil.Process | None:
     return None
 
 
-def listening(session: int) -> frozenset[int]:
-    """The TCP ports that the processes of a session listen on, as far as this user may see them."""
+def listening_ports(session: int) -> frozenset[int]:
+    """The TCP ports on which the processes of a session listen, as far as this user may see them."""
     ports = set()
     with suppress(psutil.Error):
         members = {process.pid for process in of_session(session)}

@@ -1,12 +1,12 @@
-"""What an earlier life left behind: found, ended, and never confused with a stranger's.
+"""Ends the processes that an earlier run of the agent left behind, and no others.
 
-An agent that was killed leaves its dev server running, on our port and with our cache. Every run has a random id: it
-is in the record in STATE_DIR before the process exists, and in the environment of every process of the run. Ended is
-only who carries that id, or is the recorded leader itself (same pid, same time of birth), or is in that living
-leader's session. Where the app's code has a user of its own, so is that user's process on our port: it can only be
-code that took off its mark. Whoever else holds the port is named in an error, and left alone.
+An agent that was killed leaves its dev server running, on the same port and with the same cache. Every run has a random
+id. It is written to a record in STATE_DIR before the process exists, and is in the environment of every process of the
+run. A process is ended only if it carries that id, or is the recorded leader (same pid and start time), or is in the
+session of that leader while it runs. With a DEV_USER, that user's process on DEV_PORT is ended too: it can only be app
+code that removed its mark. Any other holder of the port is named in an error, and left alone.
 
-Relies on the state folder's lock: two agents on one STATE_DIR would take each other's server for an orphan.
+Relies on the lock of STATE_DIR: two agents with one STATE_DIR would take each other's server for an orphan.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import psutil
 import structlog
 
 from agent.errors import DiskError, Occupied
-from agent.process import find as census
+from agent.process import find
 
 log = structlog.get_logger()
 
@@ -29,22 +29,24 @@ RECORD = "dev-server.json"
 INSTALLER = "installer.json"
 TRY_SECONDS = 0.02
 KILL_TRIES = 100
-PORT_TRIES = 25  # the port of a killed process is free at once; this is for whoever is just leaving
-BIRTH_TOLERANCE = 1.0  # seconds: the system's idea of its own boot time moves when its clock is set
+PORT_TRIES = 25
+"""The port of a killed process is free at once; this waits for processes that are exiting by themselves."""
+START_TIME_TOLERANCE = 1.0
+"""Seconds: the start time of a process shifts when the system's clock is set."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One run. pid (which is also the session's id) and time of birth follow once there is a process."""
+class RunRecord:
+    """One run. The pid and the start time are added once the process exists."""
 
     run: str
     pid: int | None = None
-    session: int | None = None
+    """Also the id of the session."""
     create_time: float | None = None
 
 
-def write(state_dir: Path, record: Record, name: str = RECORD) -> None:
-    """Put the record in place whole. Raises DiskError. No fsync: what a power cut takes, it takes the process too."""
+def write_record(state_dir: Path, record: RunRecord, name: str = RECORD) -> None:
+    """Replace the record atomically. Raises DiskError. Without fsync, because a power cut also ends the process."""
     path = state_dir / name
     staged = path.with_suffix(".new")
     try:
@@ -55,11 +57,11 @@ def write(state_dir: Path, record: Record, name: str = RECORD) -> None:
         raise DiskError(f"{path} could not be written: {error.strerror}") from None
 
 
-def read(state_dir: Path, name: str = RECORD) -> Record | None:
-    """The last record; None where there is none that can be read."""
+def read_record(state_dir: Path, name: str = RECORD) -> RunRecord | None:
+    """The last record; None if there is none, or if it cannot be read."""
     try:
-        said = orjson.loads((state_dir / name).read_bytes())
-        return Record(str(said["run"]), said.get("pid"), said.get("session"), said.get("create_time"))
+        parsed = orjson.loads((state_dir / name).read_bytes())
+        return RunRecord(str(parsed["run"]), parsed.get("pid"), parsed.get("create_time"))
     except FileNotFoundError:
         return None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
@@ -67,31 +69,33 @@ def read(state_dir: Path, name: str = RECORD) -> Record | None:
         return None
 
 
-def record_of(run: str, pid: int) -> Record:
+def record_of(run: str, pid: int) -> RunRecord:
     try:
-        return Record(run, pid, pid, psutil.Process(pid).create_time())
+        return RunRecord(run, pid, psutil.Process(pid).create_time())
     except psutil.Error:
-        return Record(run, pid, pid)
+        return RunRecord(run, pid)
 
 
-async def clear(state_dir: Path, port: int, user: int | None = None) -> tuple[str, ...]:
-    """End what the recorded run left, within seconds, and say who that was. Raises Occupied where the port is still
-    held after that.
+async def free_port(state_dir: Path, port: int, user: int | None = None) -> tuple[str, ...]:
+    """End what the recorded run left behind, within seconds. Returns the names of the ended processes. Raises Occupied
+    if the port is still held after that.
 
-    `user`: the uid of the app's code, where that is not our own.
+    `user`: the uid of the app's code, if it is not the agent's own.
     """
-    ended, survivors = await end(state_dir)
+    ended, survivors = await end_run(state_dir)
     for _ in range(PORT_TRIES):
-        if census.is_free(port):
+        if find.is_free(port):
             return ended
-        _evict(port, user)
+        _kill_user_holder(port, user)
         await asyncio.sleep(TRY_SECONDS)
-    raise Occupied(_complaint(port, {process.pid for process in survivors}))
+    raise Occupied(_port_problem(port, {process.pid for process in survivors}))
 
 
-async def end(state_dir: Path, name: str = RECORD) -> tuple[tuple[str, ...], list[psutil.Process]]:
-    """End what the recorded run left, within seconds: who was ended, and those that could not be."""
-    record = read(state_dir, name)
+async def end_run(state_dir: Path, name: str = RECORD) -> tuple[tuple[str, ...], list[psutil.Process]]:
+    """End what the recorded run left behind, within seconds. Returns the names of the ended processes, and the
+    processes that could not be ended.
+    """
+    record = read_record(state_dir, name)
     ended: dict[int, str] = {}
     survivors: list[psutil.Process] = []
     for _ in range(KILL_TRIES):
@@ -107,30 +111,30 @@ async def end(state_dir: Path, name: str = RECORD) -> tuple[tuple[str, ...], lis
     return tuple(ended.values()), survivors
 
 
-def _evict(port: int, user: int | None) -> None:
+def _kill_user_holder(port: int, user: int | None) -> None:
     with suppress(psutil.Error):
-        holder = census.holder(port) if user is not None else None
+        holder = find.port_holder(port) if user is not None else None
         if holder is not None and holder.uids().real == user:
             log.warning("dev_server.port_freed", pid=holder.pid, program=holder.name(), port=port)
             holder.kill()
 
 
-def _survivors(record: Record) -> list[psutil.Process]:
-    found = set(census.marked(record.run))
+def _survivors(record: RunRecord) -> list[psutil.Process]:
+    found = set(find.with_run_mark(record.run))
     if record.pid is not None and record.create_time is not None:
         with suppress(psutil.Error):
             leader = psutil.Process(record.pid)
-            if abs(leader.create_time() - record.create_time) < BIRTH_TOLERANCE:
-                found |= {leader, *census.of_session(leader.pid)}
-    return [process for process in found if census.is_living(process)]
+            if abs(leader.create_time() - record.create_time) < START_TIME_TOLERANCE:
+                found |= {leader, *find.of_session(leader.pid)}
+    return [process for process in found if find.is_alive(process)]
 
 
-def _complaint(port: int, ours: set[int]) -> str:
+def _port_problem(port: int, ours: set[int]) -> str:
     try:
-        holder = census.holder(port)
-        who = f"{holder.name()} (pid {holder.pid})" if holder else "a program of another user"
+        holder = find.port_holder(port)
+        name = f"{holder.name()} (pid {holder.pid})" if holder else "a program of another user"
     except psutil.Error:
         return f"port {port} was held until a moment ago"
     if holder and holder.pid in ours:
-        return f"port {port} is held by {who}, which an earlier run of this agent started and which cannot be ended"
-    return f"port {port} is held by {who}, which this agent did not start: end it, or set DEV_PORT to a free port"
+        return f"port {port} is held by {name}, which an earlier run of this agent started and which cannot be ended"
+    return f"port {port} is held by {name}, which this agent did not start: end it, or set DEV_PORT to a free port"

@@ -1,7 +1,7 @@
-"""The dev server's output as lines: the last of them, and those to come.
+"""A process's output as lines: splitting it, keeping the last lines, following new ones, and limiting what is logged.
 
-Invariants: memory is bounded whatever the child prints (a line, the tail, a follower's buffer), and no follower is
-ever waited for: one that reads too slowly loses lines and is told how many.
+Invariants: memory is bounded whatever the child prints (a line, the tail, a follower's buffer), and a follower never
+blocks the child: one that reads too slowly loses lines, and gets a line with their number.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from agent.text import plain
 
 LINES_KEPT = 1000
 LINES_AHEAD = 500
-LINES_A_SECOND = 100
+LINES_PER_SECOND = 100
 LINE_BYTES = 8 * 1024
 CUT = " … (cut)"
 
 
-class Splitter:
-    """Chunks of bytes, cut anywhere → whole lines of text, without terminal codes and over-long tails."""
+class LineSplitter:
+    """Turns chunks of bytes into lines of text, without terminal codes, and cut at LINE_BYTES."""
 
     def __init__(self) -> None:
         self._open = bytearray()
@@ -33,8 +33,8 @@ class Splitter:
         self._add(rest)
         return lines
 
-    def rest(self) -> list[str]:
-        """The last line, where the output did not end with a newline."""
+    def finish(self) -> list[str]:
+        """The last line, if the output did not end with a newline."""
         line = self._end(b"") if self._open else None
         return [] if line is None else [line]
 
@@ -45,7 +45,7 @@ class Splitter:
 
     def _end(self, part: bytes) -> str | None:
         self._add(part)
-        # A terminal shows what stands after the last carriage return: a progress bar's newest state.
+        # A terminal shows the text after the last carriage return: a progress bar's newest state.
         shown = plain(self._open.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]).rstrip()
         line = shown + CUT if self._cutting else shown
         blank_by_codes = not line and bool(self._open)
@@ -54,38 +54,38 @@ class Splitter:
         return None if blank_by_codes else line
 
 
-class Allowance:
-    """How much of it goes into the agent's own log, which whoever runs the machine pays for, and whose reader may be
-    slow: the lines that are kept at once, and from then on LINES_A_SECOND.
+class LineRateLimit:
+    """Limits the lines that go to the agent's own log to LINES_PER_SECOND, after a burst of LINES_KEPT. Log storage
+    costs the operator money, and its reader may be slow.
     """
 
     def __init__(self) -> None:
         self._left = float(LINES_KEPT)
         self._at: float | None = None
-        self._left_out = 0
+        self._dropped = 0
 
-    def take(self, now: float) -> bool:
+    def allows(self, now: float) -> bool:
         if self._at is not None:
-            self._left = min(float(LINES_KEPT), self._left + (now - self._at) * LINES_A_SECOND)
+            self._left = min(float(LINES_KEPT), self._left + (now - self._at) * LINES_PER_SECOND)
         self._at = now
         if self._left < 1:
-            self._left_out += 1
+            self._dropped += 1
             return False
         self._left -= 1
         return True
 
-    def left_out(self) -> int:
-        """How many were refused since this was asked last."""
-        count, self._left_out = self._left_out, 0
+    def take_dropped(self) -> int:
+        """How many lines were refused since the last call."""
+        count, self._dropped = self._dropped, 0
         return count
 
 
 class LogTail:
-    """Only for the loop's own thread."""
+    """Keeps the last lines and passes new ones to followers. Only for the loop's own thread."""
 
     def __init__(self) -> None:
         self._kept: deque[str] = deque(maxlen=LINES_KEPT)
-        self._followers: WeakSet[_Follower] = WeakSet()  # one that is never read from is never closed either
+        self._followers: WeakSet[_Follower] = WeakSet()  # weak, because a follower that is never read is never closed
 
     def add(self, line: str) -> None:
         self._kept.append(line)
@@ -96,7 +96,7 @@ class LogTail:
         return list(self._kept)
 
     def follow(self) -> AsyncGenerator[str, None]:
-        """Lines from this call on, without end. Close it (`contextlib.aclosing`) when done."""
+        """The lines from this call on, without end. Close it (`contextlib.aclosing`) when done."""
         follower = _Follower()
         self._followers.add(follower)
         return self._read(follower)

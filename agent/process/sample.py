@@ -1,4 +1,4 @@
-"""One measurement of what a process tree costs. Pure."""
+"""One measurement of a process tree's memory and CPU use. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the process tree costs. Memory in bytes; `cpu`: cores in use on average since the sample before.
-
-    `demand`: of the main thread that wanted the CPU most, the share of that time in which it ran or waited for its
-    turn: 1 for an endless loop, also where other programs or a limit leave it little of a core.
-    """
-
     rss: int = 0
+    """Bytes."""
     pss: int | None = None
+    """Bytes."""
     cpu: float = 0.0
+    """Cores used, on average since the previous sample."""
     processes: int = 0
     demand: float = 0.0
+    """The share of that time in which the busiest main thread ran or waited for a CPU: 1 for an endless loop, even if
+    other programs or a limit leave it little of a core.
+    """

@@ -1,7 +1,7 @@
-"""What the dev server's processes cost: memory, CPU, how many.
+"""Measures the processes of a session: their memory, their CPU use, and how many there are.
 
-RSS counts shared pages once per process, so the sum is an upper bound. PSS shares them out and is the honest sum, but
-the kernel walks all page tables for it: it is taken only now and then.
+RSS counts shared pages once per process, so its sum is an upper bound. PSS divides them among the processes and adds up
+exactly, but the kernel walks all page tables for it, so it is read rarely.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import psutil
 
-from agent.process import find as census
+from agent.process import find
 from agent.process.sample import Sample
 
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
 class Sampler:
-    """Samples one session. `take` blocks for some milliseconds: it belongs in a thread, one call at a time."""
+    """Samples one session. `sample` blocks for some milliseconds: call it in a thread, one call at a time."""
 
     def __init__(self, session: int) -> None:
         self._session = session
@@ -28,11 +28,11 @@ class Sampler:
         self._at: float | None = None
         self._pss: int | None = None
 
-    def take(self, now: float, *, with_pss: bool) -> Sample:
+    def sample(self, now: float, *, with_pss: bool) -> Sample:
         rss = pss = 0
         spent: dict[psutil.Process, float] = {}
         wanted: dict[psutil.Process, float] = {}
-        for process in census.of_session(self._session):
+        for process in find.of_session(self._session):
             with suppress(psutil.Error), process.oneshot():
                 times = process.cpu_times()
                 rss += process.memory_info().rss
@@ -52,7 +52,7 @@ class Sampler:
 
 
 def _wanted(pid: int) -> float:
-    """Seconds in which the process's main thread ran or waited for its turn; 0 where the kernel does not count them."""
+    """Seconds in which the process's main thread ran or waited for a CPU; 0 if the kernel does not count them."""
     with suppress(OSError, ValueError):
         ran, waited, *_ = Path(f"/proc/{pid}/schedstat").read_text("ascii").split()
         return (int(ran) + int(waited)) / 1e9

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.isolation import key_handover as handover
+from agent.isolation import key_handover
 from agent.isolation.sandbox import confined
 from tests.peers.plain import PlainBackend, plain_backend
 from tests.peers.split import PYTHON, as_nobody, needs_split, nobody, open_folder
@@ -90,10 +90,10 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 def test_any_key_comes_over_as_it_was(key: str) -> None:
     script = """
 import os, sys
-from agent.isolation import key_handover as handover
-environ = handover.take()
+from agent.isolation import key_handover
+environ = key_handover.take_key()
 assert "API_KEY" not in os.environ
-assert handover.HANDED not in os.environ
+assert key_handover.HANDED not in os.environ
 assert {entry.name for entry in os.scandir("/proc/self/fd")} == {"0", "1", "2", "3"}  # 3 is the look itself
 assert b"API_KEY=" not in open("/proc/self/environ", "rb").read()
 sys.stdout.write(ascii((environ["API_KEY"], sys.argv[1:], sys.flags.dont_write_bytecode)))
@@ -103,7 +103,7 @@ sys.stdout.write(ascii((environ["API_KEY"], sys.argv[1:], sys.flags.dont_write_b
 
 
 def test_a_program_without_a_key_does_not_start_twice() -> None:
-    script = "from agent.isolation import key_handover as handover; import os; print('API_KEY' in handover.take())"
+    script = "from agent.isolation import key_handover; import os; print('API_KEY' in key_handover.take_key())"
     for environ in ({}, {"API_KEY": " "}):
         assert run("-X", "importtime", "-c", script, **environ).stderr.count("| site\n") == 1
     assert run("-X", "importtime", "-c", script, API_KEY="k").stderr.count("| site\n") == 2
@@ -111,11 +111,11 @@ def test_a_program_without_a_key_does_not_start_twice() -> None:
 
 @pytest.mark.parametrize("number", ["", "x", "999", "-1"])
 def test_a_handover_that_is_not_the_agents_own_is_refused(number: str) -> None:
-    done = run("-m", "agent", "run", **{handover.HANDED: number})
+    done = run("-m", "agent", "run", **{key_handover.HANDED: number})
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         done.stderr
-        == f"preview-agent: {handover.HANDED} is {number!r} (the agent sets it for itself alone: unset it)\n"
+        == f"preview-agent: {key_handover.HANDED} is {number!r} (the agent sets it for itself alone: unset it)\n"
     )
 
 
@@ -125,10 +125,10 @@ def test_a_sealed_process_is_closed_to_others_of_its_own_user_too() -> None:
     script = """
 import importlib.util, os, sys, time
 spec = importlib.util.spec_from_file_location("handover", sys.argv[1])
-handover = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(handover)
+key_handover = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(key_handover)
 if sys.argv[2] == "sealed":
-    handover.seal()
+    key_handover.protect_memory()
 os.listdir("/proc/self/fd"), open("/proc/self/statm").read()  # what the agent reads of itself
 print("up", flush=True)
 time.sleep(60)
@@ -143,7 +143,7 @@ for name in ("environ", "mem", "maps"):
         pass
 """
     with open_folder() as folder:
-        shutil.copy(handover.__file__, folder / "handover.py")
+        shutil.copy(key_handover.__file__, folder / "handover.py")
         for how, seen in (("open", "environ\nmem\nmaps\n"), ("sealed", "")):
             command = confined((PYTHON, "-I", "-c", script, str(folder / "handover.py"), how), nobody(folder))
             with subprocess.Popen(command, stdout=subprocess.PIPE, env={"API_KEY": "k"}) as process:

@@ -16,7 +16,7 @@ import pytest
 
 from agent.devserver.repair import caches
 from agent.errors import DiskError
-from agent.isolation.user import DevUser, Tools
+from agent.isolation.user import DevUser, SandboxTools
 from tests.peers.nested import nest
 
 
@@ -39,15 +39,15 @@ def precious(tmp_path: Path) -> Path:
 def test_a_cache_is_removed_and_nothing_beside_it(workspace: Path) -> None:
     (workspace / ".next/dev/lock").touch()
     assert caches.is_warm(workspace)
-    caches.drop(workspace)
-    caches.drop(workspace)
+    caches.remove_compiler_cache(workspace)
+    caches.remove_compiler_cache(workspace)
 
     assert [path.name for path in (workspace / ".next/dev").iterdir()] == ["lock"]
     assert not caches.is_warm(workspace)
 
 
 def test_an_empty_cache_is_a_cold_one(workspace: Path) -> None:
-    caches.drop(workspace)
+    caches.remove_compiler_cache(workspace)
     (workspace / ".next/dev/cache").mkdir()
 
     assert not caches.is_warm(workspace)
@@ -55,7 +55,7 @@ def test_an_empty_cache_is_a_cold_one(workspace: Path) -> None:
 
 def test_what_a_deletion_left_that_was_cut_short_goes_with_the_next(workspace: Path) -> None:
     (workspace / ".next/dev/cache").rename(workspace / ".next/dev/cache.removed")
-    caches.drop(workspace)
+    caches.remove_compiler_cache(workspace)
 
     assert list((workspace / ".next/dev").iterdir()) == []
 
@@ -65,7 +65,7 @@ def test_a_link_in_the_place_of_the_cache_is_unlinked_and_not_followed(workspace
     (workspace / ".next/dev/cache").symlink_to(precious)
     (workspace / ".next/dev/cache.removed").symlink_to(precious)
     assert not caches.is_warm(workspace)
-    caches.drop(workspace)
+    caches.remove_compiler_cache(workspace)
 
     assert list((workspace / ".next/dev").iterdir()) == []
     assert (precious / "file").read_text() == "kept"
@@ -73,7 +73,7 @@ def test_a_link_in_the_place_of_the_cache_is_unlinked_and_not_followed(workspace
 
 def test_a_link_within_the_cache_is_not_followed(workspace: Path, precious: Path) -> None:
     (workspace / ".next/dev/cache/turbopack/out").symlink_to(precious)
-    caches.drop(workspace)
+    caches.remove_compiler_cache(workspace)
 
     assert (precious / "file").read_text() == "kept"
 
@@ -87,28 +87,28 @@ def test_a_link_on_the_way_to_the_cache_stops_the_removal(workspace: Path, preci
 
     assert not caches.is_warm(workspace)
     with pytest.raises(DiskError, match=r"workspace/\.next/dev/cache could not be removed: Not a directory"):
-        caches.drop(workspace)
+        caches.remove_compiler_cache(workspace)
     assert (precious / "cache").is_dir()
     assert (precious / "dev/cache").is_dir()
 
 
 @pytest.mark.parametrize("make", [Path.touch, os.mkfifo, Path.unlink])
 def test_whatever_stands_in_the_place_of_the_cache_goes(workspace: Path, make: Callable[[Path], None]) -> None:
-    caches.drop(workspace)
+    caches.remove_compiler_cache(workspace)
     cache = workspace / ".next/dev/cache"
     cache.touch()
     cache.unlink()
     with suppress(FileNotFoundError):
         make(cache)
     assert not caches.is_warm(workspace)
-    caches.drop(workspace)
+    caches.remove_compiler_cache(workspace)
 
     assert list((workspace / ".next/dev").iterdir()) == []
 
 
 def test_a_cache_of_folders_nested_without_end_is_removed_like_any_other(workspace: Path) -> None:
     nest(workspace / ".next/dev/cache", 3000)
-    caches.drop(workspace)
+    caches.remove_compiler_cache(workspace)
 
     assert list((workspace / ".next/dev").iterdir()) == []
 
@@ -134,7 +134,7 @@ def test_code_that_swaps_folders_and_links_during_the_removal_gains_nothing(work
     try:
         for _ in range(300):
             with suppress(DiskError):
-                caches.drop(workspace)
+                caches.remove_compiler_cache(workspace)
     finally:
         over.set()
         thread.join()
@@ -148,7 +148,7 @@ def user(tmp_path: Path) -> DevUser:
     for folder in (".npm/_cacache/content-v2", ".npm/_logs", ".cache/pnpm", ".bun/install/cache", ".local/share/pnpm"):
         (home / folder).mkdir(parents=True)
         (home / folder / "file").touch()
-    return DevUser("me", os.getuid(), os.getgid(), home, tmp_path, Tools("", "", "", ""))
+    return DevUser("me", os.getuid(), os.getgid(), home, tmp_path, SandboxTools("", "", "", ""))
 
 
 def left(home: Path) -> set[str]:
@@ -156,11 +156,11 @@ def left(home: Path) -> set[str]:
 
 
 def test_the_package_managers_caches_are_removed_and_nothing_else_of_the_home(user: DevUser) -> None:
-    caches.drop_packages(user)
+    caches.remove_package_caches(user)
     assert left(user.home) == {".npm/_logs", ".local/share/pnpm"}
-    caches.drop_packages(user)
+    caches.remove_package_caches(user)
     shutil.rmtree(user.home)
-    caches.drop_packages(user)
+    caches.remove_package_caches(user)
 
 
 def test_links_in_a_home_are_not_followed(user: DevUser, precious: Path) -> None:
@@ -168,11 +168,11 @@ def test_links_in_a_home_are_not_followed(user: DevUser, precious: Path) -> None
     (precious / "_cacache/file").touch()
     shutil.rmtree(user.home / ".npm/_cacache")
     (user.home / ".npm/_cacache").symlink_to(precious)
-    caches.drop_packages(user)
+    caches.remove_package_caches(user)
     shutil.rmtree(user.home / ".npm")
     (user.home / ".npm").symlink_to(precious)
     with pytest.raises(DiskError, match=r"home/\.npm/_cacache could not be removed: Not a directory"):
-        caches.drop_packages(user)
+        caches.remove_package_caches(user)
 
     assert (precious / "_cacache/file").exists()
     assert (precious / "file").exists()
@@ -180,7 +180,7 @@ def test_links_in_a_home_are_not_followed(user: DevUser, precious: Path) -> None
 
 def test_a_home_that_is_not_the_users_is_left_alone(user: DevUser) -> None:
     with pytest.raises(DiskError, match="is not user"):
-        caches.drop_packages(replace(user, uid=user.uid + 1))
+        caches.remove_package_caches(replace(user, uid=user.uid + 1))
     assert len(left(user.home)) == 5
 
 
@@ -194,8 +194,8 @@ def test_the_fuller_filesystem_counts(workspace: Path) -> None:
 
 
 def test_a_real_full_filesystem_of_its_own_below_the_workspace_is_seen(workspace: Path) -> None:
-    look = (
-        "import pathlib, sys; from agent.devserver import caches\n"
+    script = (
+        "import pathlib, sys; from agent.devserver.repair import caches\n"
         "workspace = pathlib.Path(sys.argv[1])\n"
         "try: (workspace / '.next/fill').write_bytes(bytes(2**20))\n"
         "except OSError: disk = caches.fullest(workspace); print(disk.free, disk.total, disk.full)"
@@ -203,7 +203,7 @@ def test_a_real_full_filesystem_of_its_own_below_the_workspace_is_seen(workspace
     mounted = 'mount -t tmpfs -o size=64k none "$2/.next" || exit 99; exec "$0" -c "$1" "$2"'
     try:
         ran = subprocess.run(
-            ("unshare", "--mount", "sh", "-c", mounted, sys.executable, look, workspace),
+            ("unshare", "--mount", "sh", "-c", mounted, sys.executable, script, workspace),
             capture_output=True,
             text=True,
             check=False,

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from agent.devserver.repair import next_lock
-from agent.devserver.repair.history import Holder
+from agent.devserver.repair.evidence import LockHolder
 from agent.isolation.child_environment import RUN_MARK
 
 HOLD = """
@@ -66,24 +66,24 @@ def start(workspace: Path) -> Iterator[Start]:
 
 
 def test_a_lock_that_nobody_holds_has_no_holder(workspace: Path) -> None:
-    assert next_lock.holder(workspace) is None
-    assert next_lock.holder(workspace / "missing") is None
+    assert next_lock.lock_holder(workspace) is None
+    assert next_lock.lock_holder(workspace / "missing") is None
     next_lock.end_holder(workspace)
 
 
 def test_this_process_would_be_found(workspace: Path) -> None:
     with (workspace / next_lock.LOCK).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert next_lock.holder(workspace) == Holder(os.getpid(), psutil.Process().name(), ours=False)
+        assert next_lock.lock_holder(workspace) == LockHolder(os.getpid(), psutil.Process().name(), ours=False)
 
 
 def test_a_leftover_of_an_agents_run_is_ended_with_the_whole_run(workspace: Path, start: Start) -> None:
     process = start()
 
-    assert next_lock.holder(workspace) == Holder(process.pid, process.name(), ours=True)
+    assert next_lock.lock_holder(workspace) == LockHolder(process.pid, process.name(), ours=True)
     next_lock.end_holder(workspace)
     assert not process.is_running()
-    assert next_lock.holder(workspace) is None
+    assert next_lock.lock_holder(workspace) is None
 
 
 @pytest.mark.parametrize("how", [{"mark": None}, {"folder": Path("/")}, {"orphan": False}])
@@ -92,6 +92,6 @@ def test_one_without_a_mark_or_at_work_elsewhere_or_looked_after_is_left_alone(
 ) -> None:
     process = start(**how)
 
-    assert next_lock.holder(workspace) == Holder(process.pid, process.name(), ours=False)
+    assert next_lock.lock_holder(workspace) == LockHolder(process.pid, process.name(), ours=False)
     next_lock.end_holder(workspace)
     assert process.is_running()

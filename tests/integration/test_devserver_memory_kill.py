@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from agent.devserver.repair.memory_limit import MIB
-from agent.devserver.repair.memory_reader import Meter
+from agent.devserver.repair.memory_reader import MemoryReader
 from tests.peers.control_group import control_group
 
 HOG = """
@@ -20,7 +20,7 @@ input()
 
 
 def test_the_limit_the_use_and_the_kill_of_a_real_group_are_read() -> None:
-    meter = Meter(vm_megabytes=None)
+    reader = MemoryReader(vm_megabytes=None)
     with control_group(64 * MIB) as group:
         hog = subprocess.Popen(
             group.command(sys.executable, "-S", "-E", "-c", HOG, str(32 * MIB)),
@@ -30,7 +30,7 @@ def test_the_limit_the_use_and_the_kill_of_a_real_group_are_read() -> None:
         with hog:
             assert hog.stdout is not None
             assert hog.stdout.readline() == b"full\n"
-            before = meter.read(hog.pid)
+            before = reader.read(hog.pid)
             hog.communicate(b"\n", timeout=20)
         killed = subprocess.run(
             group.command(sys.executable, "-S", "-E", "-c", HOG, str(128 * MIB)),
@@ -38,11 +38,11 @@ def test_the_limit_the_use_and_the_kill_of_a_real_group_are_read() -> None:
             stdin=subprocess.DEVNULL,
             timeout=20,
         )
-        after = meter.again()
+        after = reader.read_again()
 
     assert before is not None
     assert after is not None
-    assert (before.limit, before.where) == (64 * MIB, f"the control group {group.folder}")
+    assert (before.limit, before.counter) == (64 * MIB, str(group.folder))
     assert 32 * MIB <= before.used <= 64 * MIB
     assert killed.returncode == -9
     assert (before.oom_kills, after.oom_kills) == (0, 1)

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from agent.devserver.repair import caches, controller, inotify
-from agent.devserver.repair.history import Disk
+from agent.devserver.repair.evidence import DiskSpace
 from agent.devserver.repair.memory_limit import MIB
-from agent.devserver.repair.memory_reader import Meter
+from agent.devserver.repair.memory_reader import MemoryReader
 from agent.isolation.child_environment import RUN_MARK
 from tests.peers.control_group import control_group
 from tests.peers.dev_server import odd_server, running
@@ -75,13 +75,13 @@ def leave_behind(workspace: Path) -> Iterator[Callable[..., psutil.Process]]:
 @pytest.fixture
 def without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of this machine, which has no limit to speak of, is not what these tests are about."""
-    monkeypatch.setattr(Meter, "again", lambda _: None)
+    monkeypatch.setattr(MemoryReader, "read_again", lambda _: None)
 
 
 async def test_a_server_that_the_kernel_killed_for_its_memory_is_back_and_the_reason_is_told(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(controller, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(controller, "CHECK_EVERY", 0.1)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(64 * MIB) as group:
@@ -105,7 +105,7 @@ async def test_a_server_that_the_kernel_killed_for_its_memory_is_back_and_the_re
 async def test_a_kill_before_its_time_is_no_reason_for_a_death(
     tmp_path: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(controller, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(controller, "CHECK_EVERY", 0.1)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(64 * MIB) as group:
@@ -129,9 +129,9 @@ async def test_memory_near_its_limit_is_given_back_before_the_kernel_acts(
 ) -> None:
     monkeypatch.setattr("agent.devserver.repair.diagnosis.NEAR_SECONDS", 0.1)
     monkeypatch.setattr("agent.devserver.repair.diagnosis.QUIET_SECONDS", 0.1)
-    monkeypatch.setattr("agent.devserver.repair.diagnosis.HARD", 2.0)
-    monkeypatch.setattr(controller, "LOOK_EVERY", 0.1)
-    monkeypatch.setattr(controller, "LOOK_OFTEN", 0.1)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.AT_LIMIT", 2.0)
+    monkeypatch.setattr(controller, "CHECK_EVERY", 0.1)
+    monkeypatch.setattr(controller, "CHECK_OFTEN_EVERY", 0.1)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     with control_group(128 * MIB) as group:
@@ -208,9 +208,9 @@ async def test_a_server_that_spins_after_a_warm_start_gets_a_new_cache(
 ) -> None:
     monkeypatch.setattr("agent.devserver.repair.diagnosis.SPIN_SECONDS", 0.3)
     monkeypatch.setattr(
-        "agent.devserver.repair.diagnosis.SPIN", 0.2
+        "agent.devserver.repair.diagnosis.SPIN_SHARE", 0.2
     )  # of the cores, of which the odd server uses one at most
-    monkeypatch.setattr(controller, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(controller, "CHECK_EVERY", 0.1)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.1)
     port = free_port()
     async with running(odd_server(port, f"while:{workspace}/.next/dev/cache:spin"), tmp_path, port) as it:
@@ -274,7 +274,7 @@ async def test_a_lock_that_an_earlier_run_left_behind_is_freed_and_anybody_elses
 async def test_a_full_disk_costs_the_caches_and_says_how_full_it_is(
     tmp_path: Path, workspace: Path, free_port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caches, "fullest", lambda _: Disk(MIB, 1000 * MIB))
+    monkeypatch.setattr(caches, "fullest", lambda _: DiskSpace(MIB, 1000 * MIB))
     port = free_port()
     async with running(odd_server(port), tmp_path, port) as it:
         await it.board.state("ready")

@@ -154,15 +154,15 @@ async def test_a_lock_that_a_stranger_holds_is_told_with_its_name_until_it_is_fr
 async def test_memory_is_given_back_by_nexts_own_restart(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.devserver.repair.diagnosis.NEAR_SECONDS", 0.0)
     monkeypatch.setattr("agent.devserver.repair.diagnosis.QUIET_SECONDS", 1.0)
-    monkeypatch.setattr("agent.devserver.repair.diagnosis.HARD", 2.0)
-    monkeypatch.setattr("agent.devserver.repair.controller.LOOK_EVERY", 0.5)
+    monkeypatch.setattr("agent.devserver.repair.diagnosis.AT_LIMIT", 2.0)
+    monkeypatch.setattr("agent.devserver.repair.controller.CHECK_EVERY", 0.5)
     monkeypatch.setattr("agent.devserver.health.SAMPLE_EVERY", 0.5)
     with control_group(2048 * MIB) as group:
         async with run(group) as (board, _):
             await board.state("ready")
             pid, before = board.pid, worker(board.pid)
-            monkeypatch.setattr("agent.devserver.repair.diagnosis.NEAR", 0.05)
-            monkeypatch.setattr("agent.devserver.repair.diagnosis.WORTH", 0.05)
+            monkeypatch.setattr("agent.devserver.repair.diagnosis.NEAR_LIMIT", 0.05)
+            monkeypatch.setattr("agent.devserver.repair.diagnosis.OWN_SHARE", 0.05)
             await board.until(lambda: board.now.repairs and board.repair.outcome.startswith("ready after"))
             await board.state("ready")
 

@@ -109,7 +109,7 @@ async def test_a_configuration_that_lacks_a_package_is_named_and_given_up_until_
         failed = await app.board.state("failed")
         assert failed.crashes == 2
         assert failed.reason.startswith("next.config cannot be loaded: Cannot find ")
-        assert failed.reason.endswith("; add ms to package.json, or import it no more")
+        assert failed.reason.endswith("; add ms to package.json, or remove the import")
         package = app.folder / "node_modules" / "ms"
         package.mkdir()
         (package / "package.json").write_text('{"name": "ms", "version": "1.0.0", "main": "index.js"}')

@@ -74,7 +74,7 @@ async def test_the_server_of_a_killed_agent_is_ended_and_replaced(tmp_path: Path
 
         assert not living(session)
         assert (ready.crashes, ready.restarts) == (0, 0)
-        assert [entry.what for entry in ready.repairs] == ["ended what an earlier run had left"]
+        assert [entry.what for entry in ready.repairs] == ["ended processes that an earlier run had left"]
         assert f"(pid {session})" in ready.repairs[0].why
 
 
@@ -83,9 +83,9 @@ async def test_a_marked_process_is_ended_even_where_the_record_knows_no_pid(
 ) -> None:
     port = free_port()
     orphan = start(port, run="r1")
-    orphans.write(tmp_path, orphans.Record("r1"))
+    orphans.write_record(tmp_path, orphans.RunRecord("r1"))
 
-    await orphans.clear(tmp_path, port)
+    await orphans.free_port(tmp_path, port)
 
     assert orphan.wait(timeout=5) is not None
     assert is_free(port)
@@ -96,9 +96,9 @@ async def test_a_recorded_leader_is_ended_with_its_session_even_where_the_mark_w
 ) -> None:
     port = free_port()
     orphan = start(port, "child")
-    orphans.write(tmp_path, orphans.record_of("r1", orphan.pid))
+    orphans.write_record(tmp_path, orphans.record_of("r1", orphan.pid))
 
-    await orphans.clear(tmp_path, port)
+    await orphans.free_port(tmp_path, port)
 
     assert not living(orphan.pid)
 
@@ -106,7 +106,7 @@ async def test_a_recorded_leader_is_ended_with_its_session_even_where_the_mark_w
 async def test_a_stranger_on_the_port_is_named_and_left_alone(tmp_path: Path, free_port: Port, start: Start) -> None:
     port = free_port()
     stranger = start(port, run="another agent's")
-    orphans.write(tmp_path, orphans.Record("r1"))
+    orphans.write_record(tmp_path, orphans.RunRecord("r1"))
     async with running(odd_server(port), tmp_path, port) as it:
         await it.board.until(lambda: it.board.told.get("dev_server"))
         (problem,) = it.board.told["dev_server"]
@@ -121,10 +121,10 @@ async def test_a_stranger_that_got_the_pid_of_our_old_leader_is_left_alone(
     port = free_port()
     stranger = start(port)
     born = stranger.create_time()
-    orphans.write(tmp_path, orphans.Record("r1", stranger.pid, stranger.pid, born - 60))
+    orphans.write_record(tmp_path, orphans.RunRecord("r1", stranger.pid, born - 60))
 
     with pytest.raises(Occupied):
-        await orphans.clear(tmp_path, port)
+        await orphans.free_port(tmp_path, port)
 
     assert stranger.is_running()
 
@@ -144,14 +144,14 @@ async def test_the_server_starts_once_the_stranger_has_left(tmp_path: Path, free
 async def test_a_record_that_cannot_be_read_is_no_record(tmp_path: Path, free_port: Port, text: str) -> None:
     (tmp_path / orphans.RECORD).write_text(text)
 
-    await orphans.clear(tmp_path, free_port())
+    await orphans.free_port(tmp_path, free_port())
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     record = orphans.record_of("r1", os.getpid())
-    orphans.write(tmp_path / "new", record)
+    orphans.write_record(tmp_path / "new", record)
 
-    assert orphans.read(tmp_path / "new") == record
+    assert orphans.read_record(tmp_path / "new") == record
     assert [path.name for path in (tmp_path / "new").iterdir()] == [orphans.RECORD]
 
 
@@ -159,4 +159,4 @@ def test_a_record_that_cannot_be_written_is_a_disk_error(tmp_path: Path) -> None
     (tmp_path / "file").touch()
 
     with pytest.raises(DiskError, match=r"dev-server\.json could not be written"):
-        orphans.write(tmp_path / "file", orphans.Record("r1"))
+        orphans.write_record(tmp_path / "file", orphans.RunRecord("r1"))

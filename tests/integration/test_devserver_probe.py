@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from agent.devserver.frameworks.framework import Socket
+from agent.devserver.frameworks.framework import HmrSocket
 from agent.devserver.frameworks.nextjs import NEXT
 from agent.devserver.nextjs import hmr_messages, hmr_socket, readiness
 
-SOCKET = Socket(("/_next/hmr", "/_next/webpack-hmr"), hmr_messages.read)
+SOCKET = HmrSocket(("/_next/hmr", "/_next/webpack-hmr"), hmr_messages.read)
 
 
 class Server:
@@ -62,23 +62,23 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_any_status_is_an_answer(free_port: Callable[[], int]) -> None:
     port = free_port()
     async with serving(Server("other"), port) as session:
-        assert await readiness.answered(session, port) == 404
+        await readiness.wait_for_answer(session, port)
 
 
 async def test_the_first_answer_is_waited_for_while_the_port_is_closed(free_port: Callable[[], int]) -> None:
     port = free_port()
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks, asyncio.timeout(20):
-        answer = tasks.create_task(readiness.answered(session, port))
+        answer = tasks.create_task(readiness.wait_for_answer(session, port))
         await asyncio.sleep(0.05)
         async with serving(Server("other"), port):
-            assert await answer == 404
+            await answer
 
 
 async def test_next_is_alive_while_it_answers_its_path(free_port: Callable[[], int]) -> None:
     port = free_port()
     server = Server("next")
     async with serving(server, port) as session:
-        liveness = readiness.Liveness(session, port, NEXT.liveness)
+        liveness = readiness.LivenessCheck(session, port, NEXT.liveness)
         assert await liveness.alive()
 
         server.mode = "hung"
@@ -89,13 +89,13 @@ async def test_a_server_of_another_kind_is_alive_while_its_port_is_open(free_por
     port = free_port()
     server = Server("other")
     async with serving(server, port) as session:
-        liveness = readiness.Liveness(session, port, NEXT.liveness)
+        liveness = readiness.LivenessCheck(session, port, NEXT.liveness)
         assert await liveness.alive()
 
         server.mode = "hung"
         assert await liveness.alive()
     async with aiohttp.ClientSession() as session:
-        assert not await readiness.Liveness(session, port, NEXT.liveness).alive()
+        assert not await readiness.LivenessCheck(session, port, NEXT.liveness).alive()
 
 
 @pytest.mark.parametrize("path", SOCKET.paths)
@@ -112,7 +112,7 @@ async def test_the_socket_is_found_under_either_path_and_found_again(free_port: 
 
     async with serving(server, port) as session, asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(
-            hmr_socket.listen(session, port, SOCKET, prefix=lambda: "", heard=heard.append, dropped=dropped)
+            hmr_socket.listen(session, port, SOCKET, prefix=lambda: "", on_message=heard.append, on_drop=dropped)
         )
         await twice.wait()
         listening.cancel()

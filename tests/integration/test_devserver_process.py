@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.clock import Clock
-from agent.process.child import Child, SpawnFailed, describe, spawn
+from agent.process.child import Child, SpawnFailed, describe_exit, spawn
 from agent.process.usage import Sampler
 from tests.peers.dev_server import living
 
@@ -42,7 +42,7 @@ def python(tmp_path: Path, heard: Heard, ready: asyncio.Event) -> Callable[[str]
             workspace=tmp_path,
             environ={"PATH": os.environ["PATH"], "PREVIEW_AGENT_RUN": "r1"},
             run="r1",
-            hear=hear,
+            on_line=hear,
         )
 
     return start
@@ -52,16 +52,16 @@ async def test_both_streams_are_heard_and_the_status_is_told(python: Callable[[s
     child = python("import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
 
     async with asyncio.timeout(10):
-        assert await child.gone() == 3
+        assert await child.wait_gone() == 3
     assert sorted(heard) == [("stderr", "err"), ("stdout", "out")]
-    assert child.last_words() == "err"
+    assert child.stderr_tail() == "err"
 
 
 async def test_nothing_is_read_from_standard_input(python: Callable[[str], Child], heard: Heard) -> None:
     child = python("import sys; print(repr(sys.stdin.read()))")
 
     async with asyncio.timeout(10):
-        await child.gone()
+        await child.wait_gone()
     assert heard == [("stdout", "''")]
 
 
@@ -90,7 +90,7 @@ async def test_an_end_at_once_takes_the_whole_group(python: Callable[[str], Chil
 async def test_signals_after_the_end_hurt_nobody(python: Callable[[str], Child]) -> None:
     child = python("pass")
     async with asyncio.timeout(10):
-        await child.gone()
+        await child.wait_gone()
 
     child.terminate()
     child.kill()
@@ -102,7 +102,7 @@ async def test_no_descriptor_is_left_open(python: Callable[[str], Child]) -> Non
     for _ in range(5):
         child = python("pass")
         async with asyncio.timeout(10):
-            await child.gone()
+            await child.wait_gone()
 
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above
 
@@ -110,7 +110,7 @@ async def test_no_descriptor_is_left_open(python: Callable[[str], Child]) -> Non
 async def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the count is all that matters
     with pytest.raises(SpawnFailed, match=f"ls could not be started in {tmp_path}/gone: No such file or directory"):
-        spawn(("ls",), workspace=tmp_path / "gone", environ={}, run="r1", hear=lambda *_: None)
+        spawn(("ls",), workspace=tmp_path / "gone", environ={}, run="r1", on_line=lambda *_: None)
 
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above
 
@@ -127,11 +127,11 @@ async def test_a_sample_counts_the_whole_tree(python: Callable[[str], Child], re
         async with asyncio.timeout(10):
             await ready.wait()
         sampler = Sampler(child.pid)
-        first = sampler.take(0.0, with_pss=True)
+        first = sampler.sample(0.0, with_pss=True)
         spun_until = Clock().monotonic() + 0.2
         while Clock().monotonic() < spun_until:
             pass
-        second = sampler.take(0.2, with_pss=False)
+        second = sampler.sample(0.2, with_pss=False)
 
         assert first.processes == 2
         assert first.cpu == 0.0, "there is nothing to compare the first one with"
@@ -148,4 +148,4 @@ async def test_a_sample_counts_the_whole_tree(python: Callable[[str], Child], re
     [(3, "it exited with status 3"), (-9, "it was ended by SIGKILL"), (0, "it exited with status 0 without being")],
 )
 def test_a_status_is_told_in_words(status: int, words: str) -> None:
-    assert describe(status).startswith(words)
+    assert describe_exit(status).startswith(words)

@@ -16,8 +16,7 @@ import pytest
 
 from agent.clock import Clock
 from agent.devserver import health
-from agent.process import find as census
-from agent.process import orphans
+from agent.process import find, orphans
 from agent.process.child import Child
 from agent.process.find import is_free
 from tests.peers.dev_server import Board, applied, living, odd_server, running
@@ -60,12 +59,12 @@ async def test_a_stop_leaves_nothing_whoever_ignores_it_or_hides(
     async with running(odd_server(port, *flags), tmp_path, port) as it:
         await it.board.state("ready")
         session = it.board.pid
-        record = orphans.read(tmp_path / "state")
+        record = orphans.read_record(tmp_path / "state")
         await it.supervisor.stop()
 
         assert record is not None
         assert not living(session)
-        assert not census.marked(record.run)
+        assert not find.with_run_mark(record.run)
         assert is_free(port)
     assert set(psutil.Process().children(recursive=True)) <= before
 
@@ -86,9 +85,9 @@ async def test_a_stop_in_the_middle_of_everything_leaves_nothing(tmp_path: Path,
         async with running(odd_server(port), tmp_path, port) as it:
             for _ in range(turns):
                 await asyncio.sleep(0)
-        record = orphans.read(tmp_path / "state")
+        record = orphans.read_record(tmp_path / "state")
         assert it.board.now.state == "stopped"
-        assert record is None or not census.marked(record.run)
+        assert record is None or not find.with_run_mark(record.run)
 
 
 async def test_a_cancelled_run_ends_its_server_first(tmp_path: Path, free_port: Port) -> None:
@@ -130,7 +129,7 @@ async def test_a_launch_that_cannot_come_to_an_end_is_abandoned_by_a_stop(
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         async with running(odd_server(port), tmp_path, port) as it:
-            await it.board.until(lambda: it.board.states and "being made" in it.board.now.reason)
+            await it.board.until(lambda: it.board.states and "it is being started" in it.board.now.reason)
             await it.supervisor.stop()
 
             assert it.board.now.state == "stopped"
@@ -143,7 +142,7 @@ async def test_a_stop_ends_even_where_nobody_learns_that_the_process_is_gone(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(Child, "gone", never)
+    monkeypatch.setattr(Child, "wait_gone", never)
     port = free_port()
     async with running(odd_server(port, "fork", "deaf"), tmp_path, port) as it:
         await it.board.state("ready")
@@ -323,7 +322,7 @@ async def test_the_server_sees_no_secret_and_carries_the_mark_of_its_run(tmp_pat
         async with asyncio.timeout(20):
             environ = json.loads(await anext(following))
         await following.aclose()
-        record = orphans.read(tmp_path / "state")
+        record = orphans.read_record(tmp_path / "state")
 
     assert record is not None
     assert environ.pop("LC_CTYPE", "C.UTF-8") == "C.UTF-8"  # Python's own

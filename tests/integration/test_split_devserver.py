@@ -12,12 +12,12 @@ import psutil
 import pytest
 
 from agent.devserver.repair import caches
-from agent.devserver.repair.history import Disk
+from agent.devserver.repair.evidence import DiskSpace
 from agent.isolation.child_environment import RUN_MARK
 from agent.isolation.sandbox import NICENESS, OOM_SCORE, TASKS_MOST, confined
 from agent.process import orphans
-from agent.process.child import describe, spawn
-from agent.process.find import is_free, marked
+from agent.process.child import describe_exit, spawn
+from agent.process.find import is_free, with_run_mark
 from tests.peers.dev_server import ODD_SERVER, living, running
 from tests.peers.split import NOBODY, PYTHON, as_nobody, needs_split, nobody, open_folder
 
@@ -78,9 +78,9 @@ async def test_what_left_group_and_session_is_ended_all_the_same(place: Path, fr
     async with running(odd_server(place, port, "deaf", "child", "daemon"), place, port, user=nobody(place)) as it:
         await it.board.state("ready")
         run = psutil.Process(it.board.pid).environ()[RUN_MARK]
-        assert len(marked(run)) == 3
+        assert len(with_run_mark(run)) == 3
         await it.supervisor.stop()
-        assert marked(run) == []
+        assert with_run_mark(run) == []
         assert is_free(port)
 
 
@@ -92,12 +92,12 @@ async def test_the_orphan_of_a_killed_agent_is_ended_by_the_next_one(place: Path
         workspace=place,
         environ={RUN_MARK: "r1"},
         run="r1",
-        hear=lambda _, line: heard.append(line),
+        on_line=lambda _, line: heard.append(line),
     )
     try:
-        orphans.write(place / "state", orphans.Record("r1"))
-        await orphans.clear(place / "state", port)
-        assert describe(await child.gone()) == "it was ended by SIGKILL"
+        orphans.write_record(place / "state", orphans.RunRecord("r1"))
+        await orphans.free_port(place / "state", port)
+        assert describe_exit(await child.wait_gone()) == "it was ended by SIGKILL"
     finally:
         child.end_now()
 
@@ -166,7 +166,7 @@ except PermissionError:
 async def test_a_full_disk_costs_the_package_managers_caches_in_its_home_too(
     place: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caches, "fullest", lambda _: Disk(0, 1))
+    monkeypatch.setattr(caches, "fullest", lambda _: DiskSpace(0, 1))
     user, port = nobody(place), free_port()
     for folder in ("home/.npm/_cacache", "home/.npm/_logs", "workspace/.next/dev/cache/turbopack"):
         (place / folder).mkdir(parents=True)

@@ -18,15 +18,15 @@ import pytest
 
 from agent.config import Settings, load
 from agent.isolation.sandbox import confined
-from agent.isolation.user import SYSTEM_FOLDERS, TOOLS, DevUser, Tools
+from agent.isolation.user import SYSTEM_FOLDERS, TOOLS, DevUser, SandboxTools
 
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
 
 
-def tools() -> Tools:
+def tools() -> SandboxTools:
     found = [shutil.which(name, path=SYSTEM_FOLDERS) for name in TOOLS]
-    return Tools(*[path or "" for path in found])
+    return SandboxTools(*[path or "" for path in found])
 
 
 def missing() -> str | None:

@@ -1,4 +1,4 @@
-"""Which command is run for the app, and in which folder. All of it is pure.
+"""Decides which command is run for the app, and in which folder. All of it is pure.
 
-Start reading at `app_command.py`: it takes the folder from `app_dir.py` and the words from `dev_script.py`.
+Start reading at `app_command.py`: it gets the folder from `app_dir.py` and the script's text from `dev_script.py`.
 """

@@ -1,8 +1,8 @@
-"""Which folder of the set holds the app that is run. Pure.
+"""Decides which folder holds the app that is run. Pure.
 
-The root does, unless it is a workspace (npm, yarn and bun: `workspaces` in package.json; pnpm: `packages` in
-pnpm-workspace.yaml) whose members have the app. A member is an app where its own scripts serve one, so that a package
-of components which only lists React or Next.js among its dependencies is none.
+It is the root, unless that is a workspace (npm, yarn and bun: `workspaces` in package.json; pnpm: `packages` in
+pnpm-workspace.yaml) with the app in a member. A member is an app if one of its scripts serves it: a package of
+components may depend on React or Next.js and is not an app.
 
 What must not live here: the disk (launch.py reads the manifests).
 """
@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.devserver.command.dev_script import Package, serve
+from agent.devserver.command.dev_script import Package, rewrite
 from agent.devserver.frameworks import known
 from agent.devserver.frameworks.framework import Framework
 
 SCRIPTS: Final = ("dev", "develop", "start", "serve")
-"""The scripts that may serve an app, the likeliest first."""
+"""The scripts that may serve an app, the most likely first."""
 _ANY_PORT: Final = 1
 _PATTERN_CHARACTERS: Final = 200
 _PATTERN_STARS: Final = 6
@@ -28,16 +28,17 @@ _SECTIONS: Final = ("dependencies", "devDependencies", "optionalDependencies")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One package of the set. `folder`: its path in the workspace, empty for the root."""
+    """One package of the workspace."""
 
     folder: str
+    """Its path in the workspace, empty for the root."""
     package: Package
     name: str = ""
     version: str = ""
 
 
 def member(folder: str, manifest: Mapping[str, Any]) -> Member:
-    """A package.json as far as it matters here. What has another type than npm's is taken as not there."""
+    """The relevant parts of a package.json. Values of an unexpected type are ignored."""
     scripts = manifest.get("scripts")
     dependencies: set[str] = set()
     for section in _SECTIONS:
@@ -54,31 +55,31 @@ def member(folder: str, manifest: Mapping[str, Any]) -> Member:
 
 
 def script_of(package: Package) -> str | None:
-    """The name of the script that serves the app; None where none does, or where the framework's default is meant."""
+    """The name of the script that serves the app; None if there is none, or for the framework's default."""
     if package.scripts.get("dev", "").strip():
         return "dev"
     for name in SCRIPTS[1:]:
-        if name in package.scripts and serve(name, package, _ANY_PORT).tool is not None:
+        if name in package.scripts and rewrite(name, package, _ANY_PORT).tool is not None:
             return name
     if known.by_packages(package.dependencies) is not None:
-        return None  # its `start` is what serves a build
+        return None  # its `start` serves a production build
     return next((name for name in SCRIPTS[1:] if package.scripts.get(name, "").strip()), None)
 
 
 def framework_of(package: Package) -> Framework | None:
-    """The known framework that this package is an app of; None: it is no app, or one of no known framework."""
+    """The known framework of the app in this package; None if it is not an app, or of an unknown framework."""
     by_packages = known.by_packages(package.dependencies)
     name = script_of(package)
     if name is None:
         return by_packages
-    served = serve(name, package, _ANY_PORT)
-    if served.framework is not None:
-        return served.framework
-    return by_packages if served.own_server else None
+    script = rewrite(name, package, _ANY_PORT)
+    if script.framework is not None:
+        return script.framework
+    return by_packages if script.own_server else None
 
 
 def choose(root: Member, members: Sequence[Member], asked: str | None) -> Member | str:
-    """The package to run, or one sentence that says why it is not clear."""
+    """The package to run, or one sentence that says why none can be chosen. `asked`: APP_DIR."""
     if asked is not None:
         return _asked(root, members, asked)
     apps = [one for one in members if framework_of(one.package) is not None]
@@ -101,28 +102,28 @@ def _asked(root: Member, members: Sequence[Member], asked: str) -> Member | str:
 
 
 def _names(root: Member, one: Member) -> bool:
-    """Whether the root's own dev script is about this member: `pnpm --filter web dev`, `cd apps/web && …`."""
+    """Whether the root's own dev script names this member, as in `pnpm --filter web dev` or `cd apps/web && …`."""
     text = root.package.scripts.get("dev", "")
     names = [re.escape(name) for name in (one.name, one.folder) if name]
     return any(re.search(rf"(?<![\w@/.-]){name}(?![\w/-])", text) for name in names)
 
 
 def patterns(manifest: Mapping[str, Any], pnpm: str | None) -> tuple[str, ...]:
-    """The patterns of the workspace's members. `pnpm`: the text of pnpm-workspace.yaml."""
+    """The glob patterns of the workspace's members. `pnpm`: the text of pnpm-workspace.yaml."""
     if pnpm is not None:
         return tuple(_yaml_list(pnpm, "packages"))
-    said = manifest.get("workspaces")
-    if isinstance(said, dict):
-        said = said.get("packages")
-    return tuple(one for one in said if isinstance(one, str)) if isinstance(said, list) else ()
+    globs = manifest.get("workspaces")
+    if isinstance(globs, dict):
+        globs = globs.get("packages")
+    return tuple(one for one in globs if isinstance(one, str)) if isinstance(globs, list) else ()
 
 
 def is_member(folder: str, among: Iterable[str]) -> bool:
-    """Whether a folder's path is meant by the patterns; one with `!` takes out what came before."""
+    """Whether the patterns match a folder's path. A pattern with `!` excludes what earlier ones matched."""
     inside = False
     for pattern in among:
         if len(pattern) > _PATTERN_CHARACTERS or pattern.count("*") > _PATTERN_STARS:
-            continue  # matching takes time that grows with each
+            continue  # bounds the time that matching takes
         plain = pattern.removeprefix("!").removeprefix("./").strip("/")
         if re.fullmatch(_expression(plain), folder):
             inside = not pattern.startswith("!")
@@ -140,7 +141,7 @@ def _expression(pattern: str) -> str:
 
 
 def _yaml_list(text: str, key: str) -> list[str]:
-    """The strings of one top-level list, written in either of YAML's two forms."""
+    """The strings of one top-level list in block or flow style."""
     lines = iter(text.splitlines())
     items: list[str] = []
     for line in lines:

@@ -1,6 +1,6 @@
-"""One command line → the same with our port and address in it, or its words where no shell is needed. Pure.
+"""Puts the preview's port and address into one command line, and tells whether it needs a shell. Pure.
 
-What must not live here: which flags those are (frameworks/), and scripts of more than one command (dev_script.py).
+What must not live here: which flags set them (frameworks/), and scripts of more than one command (dev_script.py).
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from agent.devserver.command.shell_words import Command, Unreadable, Word, quoted, scan
-from agent.devserver.frameworks.framework import Flag, Tool
+from agent.devserver.frameworks.framework import DroppedFlag, ServerProgram
 
 KEYWORDS: Final = frozenset({"!", "{", "}", "then", "do", "else", "time", "exec", "command", "nohup"})
-"""Words of the shell that may stand before a command."""
+"""Words of the shell that may precede a command."""
 
 
-def arguments(tool: Tool, words: Iterable[Word], port: int) -> tuple[list[str], list[str]]:
-    """The raw words behind `tool`'s program with our port and address, and the notes about what was left out."""
-    kept, notes = _without(tool.dropped, list(words))
+def arguments(tool: ServerProgram, words: Iterable[Word], port: int) -> tuple[list[str], list[str]]:
+    """The raw arguments of `tool` with the preview's port and address, and notes about the flags that were left out."""
+    kept, notes = _without_flags(tool.dropped, list(words))
     at = kept.index("--") if "--" in kept else len(kept)
     kept[at:at] = [filled(word, port) for word in tool.added]
     return kept, notes
 
 
-def _without(flags: tuple[Flag, ...], words: list[Word]) -> tuple[list[str], list[str]]:
+def _without_flags(flags: tuple[DroppedFlag, ...], words: list[Word]) -> tuple[list[str], list[str]]:
     kept: list[str] = []
     notes: list[str] = []
     raw = [word.raw for word in words]
@@ -48,8 +48,8 @@ def _without(flags: tuple[Flag, ...], words: list[Word]) -> tuple[list[str], lis
     return kept, notes
 
 
-def _is_flag(flag: Flag, name: str, value: str | None) -> bool:
-    """Also where a short one has its value stuck to it: -p3000."""
+def _is_flag(flag: DroppedFlag, name: str, value: str | None) -> bool:
+    """Whether the word is this flag. A short flag may have its value attached, as in -p3000."""
     if name in flag.names:
         return True
     short = (value or "")[:2]
@@ -65,7 +65,7 @@ def assignments(variables: Mapping[str, str], port: int) -> list[str]:
 
 
 def only_command(text: str) -> Command | None:
-    """The one simple command that `text` is, where no shell is needed to run it."""
+    """The simple command in `text`; None if running `text` needs a shell."""
     try:
         line = scan(text)
     except Unreadable:

@@ -1,12 +1,12 @@
-"""package.json's scripts → the text that serves the app on our port, as its author meant it. Pure.
+"""Rewrites a script of package.json so that it serves the app on the preview's port. Pure.
 
-A script stays what its author wrote, but for three things: the flags that say port and address, wrappers that the
-shell can do itself (cross-env, npx), and other scripts of the same package, which are put in with their own flags
-changed. What cannot be read stays as it is.
+A script stays as its author wrote it, except for three things: flags that set the port and address, wrappers that the
+shell can replace (cross-env, npx), and calls of other scripts of the same package, which are replaced by their
+rewritten text. Parts that cannot be parsed stay as they are.
 
-Invariant: a note is made for each flag that is left out, unless the flag only said the port or the address.
+Invariant: a note is made for each flag that is left out, unless the flag only sets the port or the address.
 
-What must not live here: which program is installed, and which framework's data says what (frameworks/).
+What must not live here: which programs are installed, and the flags of each framework (frameworks/).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Final
 from agent.devserver.command.command_line import KEYWORDS, arguments, assignments
 from agent.devserver.command.shell_words import Unreadable, Word, quoted, replaced, scan
 from agent.devserver.frameworks import known
-from agent.devserver.frameworks.framework import Framework, Tool
+from agent.devserver.frameworks.framework import Framework, ServerProgram
 
 DEPTH: Final = 8
-"""How many scripts may be inside each other."""
+"""How deeply scripts may call each other."""
 CHARACTERS: Final = 16_000
 STARS: Final = 4
 
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=")
 _SHORT: Final = frozenset({"pnpm", "yarn", "bun"})
-"""They run scripts and programs without a word between."""
+"""They run scripts and programs without a subcommand: `pnpm dev`."""
 _RUN: Final = frozenset({"run", "run-script", "rum", "urn"})
 _EXEC: Final[Mapping[str, frozenset[str]]] = {
     "npm": frozenset({"exec", "x"}),
@@ -40,7 +40,7 @@ _EXEC: Final[Mapping[str, frozenset[str]]] = {
 _ELSEWHERE: Final = frozenset(
     {"-w", "--workspace", "--workspaces", "--filter", "-F", "-r", "--recursive", "-C", "--dir", "--prefix", "--cwd"}
 )
-"""Flags of a package manager by which it runs the script of another folder."""
+"""Flags with which a package manager runs a script of another folder."""
 _RUNTIMES: Final = frozenset({"ts-node-dev", "tsnd", "node-dev", "deno", "babel-node"})
 _VALUE_FLAGS: Final[Mapping[str, frozenset[str]]] = {
     "dotenv": frozenset({"-e", "-v", "-p"}),
@@ -66,28 +66,29 @@ _RUNTIME_VALUE_FLAGS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What package.json says of scripts and dependencies."""
+    """The scripts and dependencies of a package.json."""
 
     scripts: Mapping[str, str]
     dependencies: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """`text`: what /bin/sh runs. `framework` and `tool`: what serves, None where a server of the app's own does
-    (`own_server`) or nothing that is known. `entry`: that server's file. `notes`: what its owner is told.
-    """
-
+class RewrittenScript:
     text: str
+    """The command line for /bin/sh."""
     framework: Framework | None = None
-    tool: Tool | None = None
+    """The framework that serves, as does `tool`; None for a server of the app's own, or if nothing known serves."""
+    tool: ServerProgram | None = None
     own_server: bool = False
+    """A server of the app's own serves."""
     entry: str | None = None
+    """The file of that server."""
     notes: tuple[str, ...] = ()
+    """For the app's owner."""
 
 
-def serve(name: str, package: Package, port: int) -> Served:
-    """The script `name` with our port and address in it. Raises KeyError where there is none."""
+def rewrite(name: str, package: Package, port: int) -> RewrittenScript:
+    """The script `name` with the preview's port and address. Raises KeyError if there is no such script."""
     found = _Rewriter(package, port)
     found.script(name, (), package.scripts[name])
     chosen = _chosen(found.tools, package)
@@ -95,12 +96,12 @@ def serve(name: str, package: Package, port: int) -> Served:
     text = rewriter.script(name, (), package.scripts[name])
     notes = tuple(dict.fromkeys(rewriter.notes))
     if chosen is not None:
-        return Served(text, *chosen, notes=notes)
-    return Served(text, own_server=rewriter.own_server, entry=rewriter.entry, notes=notes)
+        return RewrittenScript(text, *chosen, notes=notes)
+    return RewrittenScript(text, own_server=rewriter.own_server, entry=rewriter.entry, notes=notes)
 
 
-def _chosen(tools: list[tuple[Framework, Tool]], package: Package) -> tuple[Framework, Tool] | None:
-    """The one that serves the app, where a script starts several: Storybook beside Next, an API's server."""
+def _chosen(tools: list[tuple[Framework, ServerProgram]], package: Package) -> tuple[Framework, ServerProgram] | None:
+    """The program that serves the app, if a script starts several: Storybook beside Next, or an API server."""
     own = known.by_packages(package.dependencies)
     return next((found for found in tools if own and found[1] in own.tools), tools[0] if tools else None)
 
@@ -111,9 +112,9 @@ class _Rewriter:
 
     package: Package
     port: int
-    chosen: Tool | None = None
-    """Whose first command line gets our port; the others keep theirs."""
-    tools: list[tuple[Framework, Tool]] = field(default_factory=list)
+    chosen: ServerProgram | None = None
+    """Its first command line gets the preview's port. Other programs keep theirs."""
+    tools: list[tuple[Framework, ServerProgram]] = field(default_factory=list)
     own_server: bool = False
     entry: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -121,7 +122,7 @@ class _Rewriter:
     characters: int = 0
 
     def script(self, name: str, more: tuple[str, ...], text: str) -> str:
-        """The text of one script with its pre-script, and `more` words behind it as `npm run x -- more` puts them."""
+        """The text of one script after its pre-script, with the arguments `more` as in `npm run x -- more`."""
         self.inside = (*self.inside, name)
         try:
             own = self.text(" ".join((text, *more)))
@@ -143,14 +144,14 @@ class _Rewriter:
         changes = []
         for command in line.commands:
             start, end = (command.words[0].start, command.words[-1].end) if command.words else (0, 0)
-            # A redirection between the words would be lost with them: such a command stays as it is.
+            # A redirection between the words would be lost, so such a command stays as it is.
             if command.words and not any(mark in text[start:end] for mark in "<>" if command.redirected):
                 new = self.command(command.words)
                 changes += [] if new is None else [(start, end, new)]
         return replaced(text, changes)
 
     def command(self, words: tuple[Word, ...]) -> str | None:
-        """The new text of one simple command; None where it stays."""
+        """The new text of one simple command; None if it stays as it is."""
         at = 0
         while at < len(words) and (words[at].raw in KEYWORDS or _ASSIGNMENT.match(words[at].raw)):
             at += 1
@@ -195,7 +196,7 @@ class _Rewriter:
         return " ".join([*assignments(tool.variables, self.port), *start, *verb, *words])
 
     def with_variables(self, program: str, rest: tuple[Word, ...]) -> str | None:
-        """cross-env and env: the shell sets variables by itself."""
+        """`cross-env` and `env`: the shell can set the variables itself."""
         at = 0
         while at < len(rest) and _ASSIGNMENT.match(rest[at].value or rest[at].raw):
             at += 1
@@ -210,7 +211,7 @@ class _Rewriter:
         return None if new is None else " ".join([*variables, new])
 
     def wrapped(self, program: str, first: Word, rest: tuple[Word, ...]) -> str | None:
-        """A program that sets variables and runs what stands behind its own flags."""
+        """A program that sets variables and runs the command after its own flags."""
         at = self.after_flags(rest, _VALUE_FLAGS.get(program, frozenset()))
         if program == "dotenvx" and at < len(rest) and rest[at].value == "run":
             at += 1 + self.after_flags(rest[at + 1 :], frozenset({"-f", "--env-file"}))
@@ -221,14 +222,14 @@ class _Rewriter:
         new = self.command(rest[at:])
         if new is None:
             return None
-        if _ASSIGNMENT.match(new):  # it runs a program, and no line of shell
+        if _ASSIGNMENT.match(new):  # it runs a program, not a shell
             new = f"env {new}"
         if any(mark in new for mark in ("&&", "{ ")):
             new = f"sh -c {quoted(new)}"
         return " ".join([first.raw, *(word.raw for word in rest[:at]), new])
 
     def executed(self, start: list[str], rest: tuple[Word, ...]) -> str | None:
-        """Npx and its relatives: a tool that is known comes from the app's own packages, without a question."""
+        """`npx` and the like: a known program is run from the app's own packages, so npx cannot ask to install it."""
         at = self.after_flags(rest, _VALUE_FLAGS["npx"])
         if at >= len(rest) or rest[at].value is None:
             return None
@@ -256,7 +257,7 @@ class _Rewriter:
         return " ".join(new)
 
     def pattern(self, pattern: str, more: str = "") -> list[str] | None:
-        """The texts of the scripts that npm-run-all and concurrently mean by `pattern`; None where there is none."""
+        """The texts of the scripts that match a pattern of npm-run-all or concurrently; None if none does."""
         names = _matching(pattern, self.package.scripts)
         if not names or len(self.inside) >= DEPTH or any(name in self.inside for name in names):
             return None
@@ -264,13 +265,13 @@ class _Rewriter:
         return [self.script(name, words, self.package.scripts[name]) for name in names]
 
     def run_all(self, program: str, rest: tuple[Word, ...]) -> str | None:
-        """The scripts that are named, side by side or one after the other. What serves comes last of those side by
-        side, in the foreground: with it all of them end.
+        """The named scripts, in parallel or one after the other. In parallel, the one that serves comes last, in the
+        foreground: when it exits, all of them end.
         """
         parallel = program == "run-p"
         groups: list[tuple[bool, list[tuple[bool, str]]]] = [(parallel, [])]
         for word in rest:
-            value = word.raw if word.value is None else word.value  # a pattern is no file's name here
+            value = word.raw if word.value is None else word.value  # a pattern does not match files here
             if value == "--":
                 break
             if value in {"-p", "--parallel", "-s", "--sequential", "--serial"}:
@@ -302,7 +303,7 @@ class _Rewriter:
         return at < len(rest) and _is_file(rest[at])
 
     def runtime(self, program: str, first: Word, rest: tuple[Word, ...]) -> str | None:
-        """Node and its relatives with a file: a tool's own program, or a server that the app brings itself."""
+        """`node` and the like with a file: the script of a known program, or a server that the app brings itself."""
         if program == "node" and rest[0].value == "--run" and len(rest) > 1:
             return self.scripts_text(rest[1].value, rest[2:])
         flags = _RUNTIME_VALUE_FLAGS | ({"--watch"} if program == "nodemon" else set())
@@ -347,7 +348,7 @@ class _Rewriter:
 
     @staticmethod
     def after_flags(words: tuple[Word, ...], with_value: frozenset[str]) -> int:
-        """How many words at the start are flags, their values, or the `--` that ends them."""
+        """How many of the first words are flags, their values, or the `--` that ends them."""
         at = 0
         while at < len(words) and (words[at].value or words[at].raw).startswith("-"):
             if words[at].value == "--":
@@ -357,7 +358,7 @@ class _Rewriter:
 
 
 def _group(text: str) -> str:
-    """`text` as one command of a larger line: as it is where it is one simple command already."""
+    """`text` as one command of a larger line: in braces, unless it is one simple command."""
     try:
         line = scan(text)
     except Unreadable:
@@ -369,9 +370,9 @@ def _group(text: str) -> str:
 
 
 def _matching(pattern: str, scripts: Mapping[str, str]) -> list[str]:
-    """The names that a pattern of npm-run-all means: `*` stays within a part between colons, `**` does not."""
+    """The names that match a pattern of npm-run-all: `*` does not match a colon, `**` does."""
     if pattern.count("*") > STARS:
-        return []  # matching takes time that grows with each
+        return []  # bounds the time that matching takes
     if "*" not in pattern:
         return [pattern] if pattern in scripts else []
     if "**" in pattern:

@@ -1,10 +1,9 @@
-"""A line of POSIX shell → its simple commands and their words, each with its exact place in the text. Pure.
+"""Parses a line of POSIX shell into simple commands and their words, each with its position in the text. Pure.
 
-It reads as much of the grammar as package.json's scripts use (POSIX.1, 2.3 "Token Recognition"): quotes, escapes,
-expansions, operators, redirections and comments. Nothing is expanded: a word that the shell would expand has no known
-value.
+It knows the part of the grammar that scripts of package.json use (POSIX.1, 2.3 "Token Recognition"): quotes, escapes,
+expansions, operators, redirections and comments. Nothing is expanded: a word that the shell would expand has no value.
 
-Invariant: a word's `raw` is `text[start:end]`, so that a word can be replaced and everything around it stays as it is.
+Invariant: a word's `raw` is `text[start:end]`, so that a word can be replaced without changing the text around it.
 
 What must not live here: what a command means (dev_script.py).
 """
@@ -29,42 +28,42 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """`value`: the word after quote removal; None where only the shell knows it, because it expands something."""
-
     raw: str
     value: str | None
+    """The word after quote removal; None if the shell would expand it."""
     start: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One simple command. `words` leaves redirections out; `redirected` says that there are some."""
+    """One simple command."""
 
     words: tuple[Word, ...]
+    """Without redirections."""
     redirected: bool = False
+    """It has redirections."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """`operators`: everything that joins or groups the commands, in order; empty: it is one simple command."""
-
+class ScriptLine:
     commands: tuple[Command, ...]
     operators: tuple[str, ...]
+    """The operators that join or group the commands, in order. Empty for one simple command."""
 
 
-def scan(text: str) -> Line:
+def scan(text: str) -> ScriptLine:
     """Raises Unreadable."""
     return _Scanner(text).line()
 
 
 def quoted(value: str) -> str:
-    """A word whose value is `value`."""
+    """`value` quoted for the shell."""
     return value if _SAFE.fullmatch(value) else "'" + value.replace("'", "'\\''") + "'"
 
 
 def replaced(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
-    """`text` with each (start, end, new) put in place. They must not overlap."""
+    """`text` with each (start, end, new) replaced. They must not overlap."""
     for start, end, new in sorted(replacements, reverse=True):
         text = text[:start] + new + text[end:]
     return text
@@ -79,7 +78,7 @@ class _Scanner:
         self._words: list[Word] = []
         self._redirected = False
 
-    def line(self) -> Line:
+    def line(self) -> ScriptLine:
         text = self._text
         while self._at < len(text):
             character = text[self._at]
@@ -100,7 +99,7 @@ class _Scanner:
             else:
                 self._words.append(self._word())
         self._close()
-        return Line(tuple(self._commands), tuple(self._operators))
+        return ScriptLine(tuple(self._commands), tuple(self._operators))
 
     def _operator(self) -> str | None:
         found = next((operator for operator in _OPERATORS if self._text.startswith(operator, self._at)), None)
@@ -116,7 +115,7 @@ class _Scanner:
         self._words, self._redirected = [], False
 
     def _redirect(self) -> None:
-        """Leave out the file descriptor before the operator and the target behind it."""
+        """Skip the file descriptor before the operator and the target after it."""
         self._redirected = True
         last = self._words[-1] if self._words else None
         if last is not None and last.raw.isdigit() and self._text[last.end :].startswith((">", "<")):
@@ -150,7 +149,7 @@ class _Scanner:
             elif character in "$`":
                 known &= self._expansion(value)
             elif character in "*?[]~#":
-                # A tilde means something at the start of a word alone, a pattern's characters anywhere.
+                # A tilde is special only at the start of a word, the characters of a pattern anywhere.
                 known &= character in "]#" or (character == "~" and self._at > start)
                 value.append(character)
                 self._at += 1
@@ -179,7 +178,7 @@ class _Scanner:
                 self._at += 1
 
     def _expansion(self, value: list[str]) -> bool:
-        """Pass over one expansion; True where the character stands for itself."""
+        """Skip one expansion. Returns True if the character stands for itself."""
         text = self._text
         if text[self._at] == "`":
             self._at = self._find("`", self._at + 1) + 1

@@ -1,5 +1,5 @@
-"""The frameworks whose dev servers are known: how each is recognised, started, asked and listened to.
+"""The known frameworks: how each one's dev server is recognised, started, probed and read. All of it is pure.
 
-Deciding, pure: all of it. A framework is a value of `framework.Framework`, in a module of its own; `known` has all of
-them. What must not live here: processes, sockets and files (launch.py, probe.py and hmr.py touch the world).
+Start reading at `framework.py`: a framework is a value of `Framework`, in a module of its own, and `known.py` lists
+them.
 """

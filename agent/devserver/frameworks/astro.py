@@ -1,11 +1,11 @@
-"""Astro 3 to 6. Pure. Its dev server is a Vite with Astro's own command line and configuration."""
+"""Astro 3 to 6. Its dev server is Vite's, with a command line and a configuration of its own. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from agent.devserver.frameworks import vite_lines
-from agent.devserver.frameworks.framework import Flag, Framework, Tool
+from agent.devserver.frameworks.framework import DroppedFlag, Framework, ServerProgram
 from agent.devserver.frameworks.vite import OPEN, PING
 
 ASTRO: Final = Framework(
@@ -13,10 +13,10 @@ ASTRO: Final = Framework(
     title="Astro",
     packages=("astro",),
     tools=(
-        Tool(
+        ServerProgram(
             program="astro",
             verbs=("dev",),
-            dropped=(Flag(("--port",), "needed"), Flag(("--host",), "optional"), OPEN),
+            dropped=(DroppedFlag(("--port",), "needed"), DroppedFlag(("--host",), "optional"), OPEN),
             added=("--port", "{port}", "--host", "127.0.0.1"),
         ),
     ),

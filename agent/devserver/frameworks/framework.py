@@ -1,7 +1,7 @@
-"""What a framework is: the data by which the supervisor starts a dev server, asks it and listens to it. Pure.
+"""A framework as data: how its dev server is recognised, started, probed and read. Pure.
 
-Invariant: everything that differs from one framework to the next is a field here. Who uses a Framework never asks for
-its name.
+Invariant: everything that differs between frameworks is a field here. Code that uses a Framework does not compare its
+name.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Literal
 from agent.devserver.nextjs.hmr_messages import Compile
 
 Exists = Callable[[str], bool]
-"""Whether a path relative to the workspace is there."""
-ReadFrame = Callable[[str, Compile, Exists, str, str], Compile]
-"""(frame, compile before it, exists, the workspace's path, the app's folder in it) → compile after it."""
+"""Whether a path relative to the workspace exists."""
+ReadMessage = Callable[[str, Compile, Exists, str, str], Compile]
+"""(message, compile before it, exists, the workspace's path, the app's folder in it) → compile after it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the app is: the workspace's absolute path, and the app's folder in it."""
-
+class AppLocation:
     workspace: str
+    """Its absolute path."""
     folder: str
+    """The app's folder in the workspace; empty for the root."""
 
     def inside(self, file: str) -> str:
-        """An absolute path, or one relative to the app's folder, as the set has it."""
+        """The path relative to the workspace, of an absolute path or of one relative to the app's folder."""
         prefix = f"{self.workspace.rstrip('/')}/"
         if file.startswith(prefix):
             return file.removeprefix(prefix)
@@ -34,101 +34,102 @@ class Place:
         return f"{self.folder}/{below}" if self.folder else below
 
     def without_paths(self, text: str) -> str:
-        """`text` without the machine's own part of the paths in it."""
+        """`text` with its absolute paths made relative to the workspace."""
         return text.replace(f"{self.workspace.rstrip('/')}/", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """What a server's output said so far. `pending`: the lines of an error whose end was not heard yet."""
+class OutputState:
+    """What a server's output has shown so far."""
 
     compile: Compile = Compile()  # noqa: RUF009 - frozen
     pending: tuple[str, ...] | None = None
+    """The lines of an error that is not complete yet."""
 
 
-ReadLine = Callable[[str, Lines, Place], Lines]
+ReadLine = Callable[[str, OutputState, AppLocation], OutputState]
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
-    """A flag that the app's author wrote and that is left out of the command line.
-
-    `value`: whether the next word belongs to it; `optional`: where that one is no flag itself. `note`: what its owner
-    is told; None where the flag says what is true anyway.
-    """
+class DroppedFlag:
+    """A flag of the app's script that is left out of the command line."""
 
     names: tuple[str, ...]
     value: Literal["none", "needed", "optional"] = "none"
+    """Whether the next word is its value. "optional": if that word is not a flag itself."""
     note: str | None = None
+    """Tells the app's owner about it; None for flags that only set the port or the address."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
-    """One program in node_modules/.bin that serves an app.
-
-    `verbs`: its subcommands that serve; `bare`: it serves without one too. `dropped` and `added`: what becomes of its
-    command line; `{port}` stands for the port. `variables`: what it reads from the environment instead.
-    `package` and `file`: where its own program lies below node_modules, when that is to be run without its link in
-    .bin, so that signals reach it.
-    """
+class ServerProgram:
+    """One program in node_modules/.bin that serves an app. `{port}` stands for the port."""
 
     program: str
     verbs: tuple[str, ...] = ()
+    """Its subcommands that serve."""
     bare: bool = False
-    dropped: tuple[Flag, ...] = ()
+    """It also serves without a subcommand."""
+    dropped: tuple[DroppedFlag, ...] = ()
     added: tuple[str, ...] = ()
+    """The arguments that are added to its command line."""
     variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables, for a program that reads its port from them."""
     file: str | None = None
+    """Its script below node_modules, if node runs that directly, so that signals reach it."""
 
     @property
     def default(self) -> tuple[str, ...]:
-        """Its command line where the app has no script for it."""
+        """Its command line for an app that has no script for it."""
         return (self.program, *self.verbs[:1])
 
 
 @dataclass(frozen=True, slots=True)
-class Liveness:
-    """What is asked to learn whether the server is alive. `path` None: whether it takes connections.
-
-    `sign`: a member of the answer's JSON object that proves the path is known. `headers`: sent along.
-    """
+class LivenessProbe:
+    """The request that tests whether the server is alive."""
 
     path: str | None = None
+    """None: only test whether it accepts connections."""
     headers: Mapping[str, str] = field(default_factory=dict)
     sign: str | None = None
+    """A key of the JSON response that proves that the server knows the path."""
 
 
 @dataclass(frozen=True, slots=True)
-class Socket:
-    """The WebSocket of the hot reload. `paths`: tried in order, each below the app's own prefix."""
+class HmrSocket:
+    """The hot-reload WebSocket."""
 
     paths: tuple[str, ...]
-    read: ReadFrame
+    """Tried in order, each below the app's prefix."""
+    read: ReadMessage
 
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """`name`: for /status; `title`: for people. `packages`: one of them among the dependencies means this framework.
-
-    `socket` or `lines`: by what it tells of compiles. `config`: how the names of the files begin that make the server
-    restart itself. `env`: which changes of a .env file the running server heeds by itself. `cache`: the folder of its
-    compiler's cache, below the app's. `routes`: folders of which one must be there before a start. `base`: the names of
-    the setting for the path that the app lies under. `checks_host`: it refuses requests whose Host it does not know, so
-    that the gateway sends its own; `checks_origin`: it compares the Origin of a form with that one.
-    """
-
     name: str
+    """For /status."""
     title: str
+    """For people."""
     packages: tuple[str, ...]
-    tools: tuple[Tool, ...]
-    liveness: Liveness
-    socket: Socket | None = None
+    """An app that depends on one of these is made with this framework."""
+    tools: tuple[ServerProgram, ...]
+    liveness: LivenessProbe
+    socket: HmrSocket | None = None
+    """Reports compiles, unless `lines` does."""
     lines: ReadLine | None = None
+    """Reads compiles from the output."""
     config: tuple[str, ...] = ()
+    """Prefixes of the names of its configuration files. It restarts itself when one changes."""
     env: Literal["none", "all but deleted", "all"] = "none"
+    """Which changes of .env files the running server picks up by itself."""
     cache: tuple[str, ...] = ()
+    """The folder of its compiler's cache, below the app's folder."""
     routes: tuple[str, ...] = ()
+    """Folders of which one must exist before a start."""
     base: tuple[str, ...] = ()
+    """Names of its setting for the base path."""
     checks_host: bool = False
+    """It refuses requests with an unknown Host, so the gateway sends its own."""
     checks_origin: bool = False
+    """It compares the Origin of a form with that Host."""
     variables: Mapping[str, str] = field(default_factory=dict)

@@ -1,8 +1,8 @@
-"""Vite 3 to 8, whatever it compiles (React, Vue, Svelte, Solid, plain), and Astro, whose dev server is a Vite. Pure.
+"""Vite 3 to 8, whatever it compiles (React, Vue, Svelte, Solid, plain), and frameworks that run Vite's server. Pure.
 
-Facts of its source (vite/src/node/server/index.ts, middlewares/hostCheck.ts): a request whose Host it does not know is
-refused; `Accept: text/x-vite-ping` is answered with 204 by the first middleware. It restarts itself when its
-configuration or a .env file changes or goes.
+From its source (vite/src/node/server/index.ts, middlewares/hostCheck.ts): a request with an unknown Host is refused;
+the first middleware answers `Accept: text/x-vite-ping` with 204. It restarts itself when its configuration or a .env
+file changes or is deleted.
 """
 
 from __future__ import annotations
@@ -11,18 +11,24 @@ from dataclasses import replace
 from typing import Final
 
 from agent.devserver.frameworks import vite_lines
-from agent.devserver.frameworks.framework import Flag, Framework, Liveness, Tool
+from agent.devserver.frameworks.framework import DroppedFlag, Framework, LivenessProbe, ServerProgram
 
-OPEN: Final = Flag(("--open", "-o"), "optional", "no browser is opened on this machine, so {flag} is left out")
-HTTPS: Final = Flag(("--https",), "optional", "the preview is served over https by itself: {flag} is left out")
+OPEN: Final = DroppedFlag(("--open", "-o"), "optional", "no browser is opened on this machine, so {flag} is left out")
+HTTPS: Final = DroppedFlag(("--https",), "optional", "the preview is served over https anyway, so {flag} is left out")
 
-PING: Final = Liveness("/", {"Accept": "text/x-vite-ping"})
+PING: Final = LivenessProbe("/", {"Accept": "text/x-vite-ping"})
 
-TOOL: Final = Tool(
+TOOL: Final = ServerProgram(
     program="vite",
     verbs=("dev", "serve"),
     bare=True,
-    dropped=(Flag(("--port",), "needed"), Flag(("--host",), "optional"), Flag(("--strictPort",)), OPEN, HTTPS),
+    dropped=(
+        DroppedFlag(("--port",), "needed"),
+        DroppedFlag(("--host",), "optional"),
+        DroppedFlag(("--strictPort",)),
+        OPEN,
+        HTTPS,
+    ),
     added=("--port", "{port}", "--strictPort", "--host", "127.0.0.1"),
 )
 
@@ -33,9 +39,9 @@ VITE: Final = Framework(
     tools=(
         TOOL,
         # Frameworks that bring their own command and run Vite's server with it.
-        Tool("react-router", ("dev",), dropped=TOOL.dropped, added=TOOL.added),
-        Tool("remix", ("vite:dev",), dropped=TOOL.dropped, added=TOOL.added),
-        Tool("svelte-kit", ("dev",), dropped=TOOL.dropped, added=("--port", "{port}", "--host", "127.0.0.1")),
+        ServerProgram("react-router", ("dev",), dropped=TOOL.dropped, added=TOOL.added),
+        ServerProgram("remix", ("vite:dev",), dropped=TOOL.dropped, added=TOOL.added),
+        ServerProgram("svelte-kit", ("dev",), dropped=TOOL.dropped, added=("--port", "{port}", "--host", "127.0.0.1")),
     ),
     liveness=PING,
     lines=vite_lines.read,

@@ -1,10 +1,10 @@
-"""What Vite's output says about the compile. Pure.
+"""Reads compile errors from Vite's output. Pure.
 
-Vite's own socket says it too, but a listener there takes something away: where no page is connected, Vite keeps an
-error for the next one that connects. That would be the listener, and the page that is about to come would show nothing.
+Vite's hot-reload socket reports them too, but listening there would lose one: while no page is connected, Vite keeps an
+error for the next connection. That would be the agent's, and the next page would not show the error.
 
-An error is a headline, its text, and the file (`  File: …`), the same in Vite 3 to 8. It is mended, as in Vite's own
-overlay, by the next update or reload of a page, and by a restart of the server.
+An error is a headline, its text, and the file (`  File: …`), the same in Vite 3 to 8. It is over, as in Vite's own
+overlay, with the next update or reload of a page, and with a restart of the server.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from agent.devserver.frameworks.framework import Lines, Place
+from agent.devserver.frameworks.framework import AppLocation, OutputState
 from agent.devserver.nextjs.hmr_messages import MESSAGE_CHARACTERS, Compile
 from agent.status import Problem
 from agent.text import plain
@@ -27,14 +27,14 @@ _MENDED: Final = re.compile(rf"{_VITE} (?:hmr update |page reload |server restar
 _FILE: Final = re.compile(r" {2}File: (?P<file>[^\0]{1,1024}?)(?::(?P<line>\d{1,7}):(?P<column>\d{1,7}))?$")
 
 
-def read(line: str, before: Lines, place: Place) -> Lines:
-    """What is known after one more line of output."""
+def read(line: str, before: OutputState, place: AppLocation) -> OutputState:
+    """The state after one more line of output."""
     text = plain(line).rstrip()
     headline = _HEADLINE.search(text)
     if headline is not None:
         return replace(before, pending=(headline["text"],))
     if _MENDED.search(text):
-        return Lines()
+        return OutputState()
     if before.pending is None:
         return before
     file = _FILE.match(text)
@@ -45,24 +45,24 @@ def read(line: str, before: Lines, place: Place) -> Lines:
     return replace(before, pending=(*before.pending, text))
 
 
-def _with(compile_: Compile, text: tuple[str, ...], place: Place, file: re.Match[str] | None) -> Lines:
+def _with(compile_: Compile, text: tuple[str, ...], place: AppLocation, file: re.Match[str] | None) -> OutputState:
     lines = [line for line in text if not line.startswith("  Plugin: ")]
     message = place.without_paths("\n".join(lines).strip())[:MESSAGE_CHARACTERS]
     if file is None:
-        return Lines(_added(compile_, Problem("compile", message)))
+        return OutputState(_added(compile_, Problem("compile", message)))
     inside = place.inside(file["file"])
     if file["line"]:
         # Vite counts columns from 0.
         problem = Problem("compile", message, inside, int(file["line"]), int(file["column"]) + 1)
     else:
-        # Rolldown's errors (Vite 8) name the place in their text only, counted from 1.
+        # Rolldown's errors (Vite 8) have the position only in their text, counted from 1.
         name = re.escape(inside.rpartition("/")[2])
         found = re.search(rf"{name}:(\d{{1,7}}):(\d{{1,7}})", message)
         problem = Problem("compile", message, inside, *(map(int, found.groups()) if found else ()))
-    return Lines(_added(compile_, problem))
+    return OutputState(_added(compile_, problem))
 
 
 def _added(compile_: Compile, problem: Problem) -> Compile:
-    """One error for each file: what Vite says of it last."""
+    """One error per file: the last one that Vite reports."""
     others = tuple(one for one in compile_.errors if one.file != problem.file)
     return replace(compile_, errors=(*others[-(ERRORS_MOST - 1) :], problem))

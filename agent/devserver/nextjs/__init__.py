@@ -1,4 +1,4 @@
-"""What only Next.js has: its hot-reload socket, its log lines, its own restart, the config file it watches.
+"""What is specific to Next.js: its probes, hot-reload socket, log lines, soft restart and watched configuration.
 
 Start reading at `readiness.py`; `hmr_messages.py`, `config_watch.py` and `log_symptoms.py` are pure.
 """

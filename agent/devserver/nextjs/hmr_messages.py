@@ -1,9 +1,9 @@
-"""What a frame of the dev server's own socket says about the compile. Pure.
+"""Reads the compile state from a message of Next's hot-reload socket. Pure.
 
-A frame is JSON, `{"type": …}` (Next 16) or `{"action": …}` (Next 15 and older). `building` opens a compile; `built`
-and `sync` carry all errors of the moment, so that a late listener learns them and an empty list means mended. `built`
-also comes after a plain request, with the same errors as before. Type errors are never among them: `next dev` checks
-no types. Other kinds are addressed to browsers.
+A message is JSON, `{"type": …}` (Next 16) or `{"action": …}` (Next 15 and older). `building` starts a compile. `built`
+and `sync` carry all current errors, so a late listener gets them too, and an empty list means that none is left.
+`built` also follows a plain request, with the same errors as before. Type errors are never included: `next dev` does
+not check types. Other kinds are meant for browsers.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class Compile:
 
 
 def read(frame: str, before: Compile, exists: Callable[[str], bool], workspace: str, folder: str = "") -> Compile:
-    """The compile after `frame`. `exists` tells whether a path relative to `workspace` does. `folder`: the app's own
+    """The compile state after `frame`. `exists`: whether a path relative to `workspace` exists. `folder`: the app's
     folder in the workspace.
     """
     try:
-        said = orjson.loads(frame)
+        message = orjson.loads(frame)
     except orjson.JSONDecodeError:
         return before
-    if not isinstance(said, dict):
+    if not isinstance(message, dict):
         return before
-    match said.get("type", said.get("action")):
+    match message.get("type", message.get("action")):
         case "building":
             return replace(before, compiling=True)
         case "built" | "sync":
-            errors = said.get("errors")
+            errors = message.get("errors")
             found = [_problem(error, exists, workspace, folder) for error in errors] if isinstance(errors, list) else []
             return Compile(errors=tuple(dict.fromkeys(problem for problem in found if problem is not None)))
         case _:
@@ -63,7 +63,7 @@ def _problem(error: Any, exists: Callable[[str], bool], workspace: str, folder: 
         named = (
             module if isinstance(module, str) else f"./{drawn['file'].removeprefix(_below(workspace))}" if drawn else ""
         )
-        text = f"{named}\n{text}"  # webpack's own form, which keeps the two apart
+        text = f"{named}\n{text}"  # the form that webpack uses elsewhere
     place = _PLACE.match(text)
     if place is None:
         return Problem("compile", text.replace(_below(workspace), "").strip()[:MESSAGE_CHARACTERS])
@@ -81,7 +81,7 @@ def _problem(error: Any, exists: Callable[[str], bool], workspace: str, folder: 
 
 
 def _of_loader(text: str, file: str, workspace: str) -> Problem:
-    """An error of webpack's loader for scripts, which draws its place (`,-[/workspace/app/page.tsx:4:1]`)."""
+    """An error of webpack's script loader, which draws its position (`,-[/workspace/app/page.tsx:4:1]`)."""
     drawn = _DRAWN.search(text)
     message = text.replace(_below(workspace), "").strip()[:MESSAGE_CHARACTERS]
     line, column = (int(drawn["line"]), int(drawn["column"])) if drawn else (None, None)
@@ -93,8 +93,8 @@ def _below(workspace: str) -> str:
 
 
 def _in_workspace(file: str, exists: Callable[[str], bool], workspace: str, folder: str) -> str:
-    """`file` relative to the workspace. Turbopack counts from its own root, which a lock file in a folder above the
-    workspace moves up there: `apps/shop/app/page.tsx` is then `app/page.tsx` of the workspace `…/apps/shop`.
+    """`file` relative to the workspace. Turbopack's paths are relative to its own root, and a lock file above the
+    workspace moves that root up: `apps/shop/app/page.tsx` is then `app/page.tsx` in the workspace `…/apps/shop`.
     """
     for own in (f"{folder}/{file}", file) if folder else (file,):
         if exists(own):

@@ -1,7 +1,7 @@
-"""Listens on the dev server's own socket, the one that its pages use for hot reloading, as one more page would.
+"""Listens on the dev server's hot-reload socket, as a page in a browser does.
 
-Where the socket is, and what its frames mean, is the framework's matter (frameworks/). A socket that drops is worth
-telling too: the server is restarting itself or dying, and this is the first that anybody hears of it.
+Its paths, and how to read its messages, are fields of the framework (frameworks/). A dropped connection is reported
+too: it is the first sign that the server restarts itself or exits.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import aiohttp
 
-from agent.devserver.frameworks.framework import Socket
+from agent.devserver.frameworks.framework import HmrSocket
 
-CONNECT_SECONDS = 3.0  # a path that Next does not know is not refused: the request just hangs
-HEARTBEAT_SECONDS = 80.0  # half of it is waited for an answer: a server that hangs is restarted before the socket drops
+CONNECT_SECONDS = 3.0  # Next does not refuse an unknown path: the request hangs
+HEARTBEAT_SECONDS = 80.0  # a pong is awaited for half of it: longer than a hung server is left running
 PAUSE = 0.25
 LONGEST_PAUSE = 60.0
 
@@ -22,22 +22,22 @@ LONGEST_PAUSE = 60.0
 async def listen(
     session: aiohttp.ClientSession,
     port: int,
-    socket: Socket,
+    socket: HmrSocket,
     *,
     prefix: Callable[[], str],
-    heard: Callable[[str], None],
-    dropped: Callable[[], None],
+    on_message: Callable[[str], None],
+    on_drop: Callable[[], None],
 ) -> None:
-    """Hand every text frame to `heard`, and connect again whenever the socket drops; until cancelled. `prefix`: what
-    stands before the socket's paths at this moment.
+    """Pass every text message to `on_message`, and reconnect whenever the socket drops, until cancelled. `prefix`
+    returns the current prefix of the socket's paths.
     """
     paths = socket.paths
     pause = PAUSE
     while True:
         for path in paths:
             url = f"http://127.0.0.1:{port}{prefix()}{path}?id=preview-agent"
-            if await _listen_once(session, url, heard):
-                dropped()
+            if await _listen_once(session, url, on_message):
+                on_drop()
                 paths, pause = (path, *(other for other in socket.paths if other != path)), PAUSE
                 break
         else:
@@ -45,8 +45,8 @@ async def listen(
         await asyncio.sleep(pause)
 
 
-async def _listen_once(session: aiohttp.ClientSession, url: str, heard: Callable[[str], None]) -> bool:
-    """Return whether there was a socket, once it is closed."""
+async def _listen_once(session: aiohttp.ClientSession, url: str, on_message: Callable[[str], None]) -> bool:
+    """Return whether it connected, after the connection is closed."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             socket = await session.ws_connect(url, heartbeat=HEARTBEAT_SECONDS)
@@ -55,5 +55,5 @@ async def _listen_once(session: aiohttp.ClientSession, url: str, heard: Callable
     async with socket:
         async for message in socket:
             if message.type is aiohttp.WSMsgType.TEXT:
-                heard(message.data)
+                on_message(message.data)
     return True

@@ -1,7 +1,7 @@
-"""What the dev server's own words say is wrong with what it stands on. Pure.
+"""Finds symptoms of a failing disk, cache, lock or configuration in the dev server's output. Pure.
 
-The wordings are those of Next 16.4 and of Node; the tests have them as they were recorded. User code can
-print them too, so a symptom alone never decides: `repair` asks for a second sign, and every repair has its bound.
+The texts are those of Next 16.4 and Node; the tests have them as recorded. The app's code can print them too, so a
+symptom alone never decides: `repair/diagnosis.py` needs a second sign, and every repair has a limit.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 from urllib.parse import unquote_plus
 
-Flag = Literal["lock_held", "port_taken", "disk_full", "watch_limit", "cache_unreadable", "config_failed"]
+Symptom = Literal["lock_held", "port_taken", "disk_full", "watch_limit", "cache_unreadable", "config_failed"]
 
 PANIC_SECONDS: Final = 120.0
 PANICS_KEPT: Final = 10
 SIGNATURE_CHARACTERS: Final = 200
 
-_FLAGS: Mapping[Flag, re.Pattern[str]] = {
+_FLAGS: Mapping[Symptom, re.Pattern[str]] = {
     "lock_held": re.compile(r"Another next dev server is already running"),
     "port_taken": re.compile(r"listen EADDRINUSE"),
     "disk_full": re.compile(r"no space left on device", re.IGNORECASE),
     "watch_limit": re.compile(
-        # Node calls a lack of watches ENOSPC; and a lack of inotify instances is a lack of files.
+        # Node reports a lack of watches as ENOSPC, and a lack of inotify instances as a lack of files.
         r"System limit for number of file watchers reached|OS file watch limit reached"
         r"|EMFILE: too many open files, watch|Too many open files \(os error 24\)"
     ),
@@ -31,7 +31,7 @@ _FLAGS: Mapping[Flag, re.Pattern[str]] = {
     "config_failed": re.compile(r"Failed to load next\.config\."),
 }
 _FATAL: Mapping[re.Pattern[str], str] = {
-    # Next installs these by itself at its start, and where that fails it neither ends nor ever answers.
+    # Next installs these at its start. If that fails, it neither exits nor answers.
     re.compile(r"Failed to install required TypeScript dependencies"): (
         "Next.js could not install TypeScript: add typescript, @types/react and @types/node to package.json"
     ),
@@ -41,26 +41,27 @@ _FATAL: Mapping[re.Pattern[str], str] = {
 }
 _CONFIG_ERROR = re.compile(r"^\s*(?:\[cause\]: )?(?:\w{0,40}Error): (?P<error>.{1,500})")
 _TRANSPILE = "Failed to transpile"
-# These are searched for in lines of 8 KiB that anybody may write: none of them may go back over what it has read.
+# The app's code may print lines of up to 8 KiB, so none of these expressions may backtrack.
 _PANIC = re.compile(r"panicked at (?P<place>\S{1,200})|An unexpected Turbopack error occurred")
 _TITLE = re.compile(r"[?&]title=(?P<title>[^&\s]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Symptoms:
-    """What one process has said. `panics`: when Turbopack panicked lately, a second counting once, because one panic
-    is told in many lines. `signature`: the last one's kind, without what differs from time to time. `config_error`: why
-    next.config could not be loaded.
-    """
+    """What one process has logged."""
 
-    flags: frozenset[Flag] = frozenset()
+    flags: frozenset[Symptom] = frozenset()
     panics: tuple[float, ...] = ()
+    """When Turbopack panicked recently. At most one per second is counted, because one panic is logged in many lines.
+    """
     signature: str | None = None
+    """The kind of the last panic, without the parts that vary."""
     config_error: str | None = None
+    """Why next.config could not be loaded."""
 
 
-def heard(line: str, before: Symptoms, now: float) -> Symptoms:
-    flags = {flag for flag, words in _FLAGS.items() if words.search(line)}
+def after_line(line: str, before: Symptoms, now: float) -> Symptoms:
+    flags = {flag for flag, pattern in _FLAGS.items() if pattern.search(line)}
     after = before if flags <= before.flags else replace(before, flags=before.flags | flags)
     if "cache_unreadable" in flags:
         after = replace(after, signature="Failed to open database")
@@ -83,16 +84,16 @@ def heard(line: str, before: Symptoms, now: float) -> Symptoms:
     return after
 
 
-def fatal(line: str) -> str | None:
-    """What `line` says after which a Next that has not answered yet never does."""
-    for words, told in _FATAL.items():
-        found = words.search(line)
+def fatal_error(line: str) -> str | None:
+    """The error in `line` after which a Next that has not answered yet never does."""
+    for pattern, message in _FATAL.items():
+        found = pattern.search(line)
         if found is not None:
             error = found.groupdict().get("error", "").strip(" {")
-            return f"{told}: {error}" if error else told
+            return f"{message}: {error}" if error else message
     return None
 
 
 def _general(text: str) -> str:
-    """`text` without names in quotes and numbers: one disease has one name, whichever file it shows at."""
+    """`text` without quoted names and numbers, so that the same failure has the same signature in every file."""
     return re.sub(r"\d+", "#", re.sub(r'"[^"]*"', "…", text))[:SIGNATURE_CHARACTERS]

@@ -1,8 +1,8 @@
-"""Does the dev server answer? Two questions: is a page there (once, after a start), and is it alive (from then on).
+"""Probes the dev server: readiness (its first page, once after a start) and liveness (from then on).
 
-Next prints "Ready" and opens its port before it has read its configuration or compiled anything, and a connection
-accepted then waits. So readiness is our own GET of `/`, which also makes Next compile the page that a visitor wants
-first. Liveness is a path that compiles nothing, prints nothing and tells no browser.
+Next prints "Ready" and opens its port before it has read its configuration or compiled anything, and a connection that
+it accepts then waits. So the readiness probe is a GET of `/`, which also makes Next compile the page that a visitor
+requests first. The liveness probe is a path for which Next compiles nothing, prints nothing and messages no browser.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 
 from agent.devserver import address
 from agent.devserver.address import Address
-from agent.devserver.frameworks.framework import Liveness as Question
+from agent.devserver.frameworks.framework import LivenessProbe
 
 READY_SECONDS = 180.0
 ALIVE_SECONDS = 5.0
@@ -24,22 +24,21 @@ REFUSED_PAUSE = 0.1
 STATUS_BYTES = 1024
 PAGE_BYTES = 128 * 1024
 PAGE_SECONDS = 5.0
-"""For as much of a page as names its scripts: a page that is streamed may never end."""
+"""Limit for reading a page up to its first script: a streamed page may never end."""
 
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 
 
-async def answered(session: aiohttp.ClientSession, port: int) -> int:
-    """Return the status of the first HTTP answer to `GET /`, however long that takes: any status is an answer."""
-    status, _, _ = await _first(session, port)
-    return status
+async def wait_for_answer(session: aiohttp.ClientSession, port: int) -> None:
+    """Return when `GET /` was answered, with any status, however long that takes."""
+    await _first(session, port)
 
 
 async def first_page(session: aiohttp.ClientSession, port: int, texts: Iterable[str], names: Iterable[str]) -> Address:
-    """Wait for the first answer, and find out where the app's first page is: one that lies under another path than `/`
-    is compiled before this returns. `texts` and `names`: see address.configured.
+    """Wait for the first response, and find the path of the app's first page. A page under another path than `/` is
+    compiled before this returns. `texts` and `names`: see address.configured.
     """
-    for path in address.configured(texts, names):  # first, since a path that is not there costs a compile of its own
+    for path in address.configured(texts, names):  # before `/`, because a path that does not exist costs a compile too
         status, _, html = await _first(session, port, path)
         if status < 400:
             return Address(path, address.prefix_of(html) or path.rstrip("/"))
@@ -57,7 +56,7 @@ async def first_page(session: aiohttp.ClientSession, port: int, texts: Iterable[
 
 
 async def compiles(session: aiohttp.ClientSession, port: int, path: str) -> bool:
-    """Whether the module at `path` is served, as a page that imports it would ask for it."""
+    """Whether the module at `path` is served to a request like that of a page that imports it."""
     with suppress(*_FAILURES):
         async with (
             asyncio.timeout(ALIVE_SECONDS),
@@ -91,37 +90,37 @@ async def _get(session: aiohttp.ClientSession, port: int, path: str) -> tuple[in
         return response.status, response.headers.get("Location", ""), page.decode("utf-8", "replace")
 
 
-class Liveness:
-    """Asks one process again and again."""
+class LivenessCheck:
+    """The liveness probe of one process."""
 
-    def __init__(self, session: aiohttp.ClientSession, port: int, question: Question) -> None:
+    def __init__(self, session: aiohttp.ClientSession, port: int, probe: LivenessProbe) -> None:
         self._session = session
         self._port = port
-        self._question = question
-        self._knows_the_path = False
+        self._probe = probe
+        self._path_is_known = False
 
     async def alive(self) -> bool:
-        """Whether there is a sign of life. It takes ALIVE_SECONDS at most where the port is open."""
-        # The kernel accepts connections for a program that hangs, so an open port says little. It is believed
-        # only of a server that never answered this path.
-        return await self.answers() or (not self._knows_the_path and await _accepts(self._port))
+        """Whether the server is alive. Takes at most ALIVE_SECONDS if the port is open."""
+        # The kernel accepts connections for a program that hangs, so an open port counts only for a server that never
+        # answered the probe's path.
+        return await self.answers() or (not self._path_is_known and await _accepts(self._port))
 
     async def answers(self) -> bool:
-        """As `alive`, of a server that has not shown anything yet: where there is a path, its open port is no sign.
-        Next opens it before it reads its configuration, and keeps it open where it then gives up.
+        """As `alive`, for a server that has not served a page yet: if the probe has a path, an open port does not
+        count. Next opens the port before it reads its configuration, and keeps it open if it then gives up.
         """
-        asked = self._question
-        if asked.path is None:
+        probe = self._probe
+        if probe.path is None:
             return await _accepts(self._port)
         try:
             async with (
                 asyncio.timeout(ALIVE_SECONDS),
                 self._session.get(
-                    _url(self._port, asked.path), headers=asked.headers, allow_redirects=False
+                    _url(self._port, probe.path), headers=probe.headers, allow_redirects=False
                 ) as response,
             ):
-                self._knows_the_path = self._knows_the_path or await _has_sign(response, asked.sign)
-                return True  # whatever it says: a program that answers HTTP is alive
+                self._path_is_known = self._path_is_known or await _has_sign(response, probe.sign)
+                return True  # with any status: a program that answers HTTP is alive
         except _FAILURES:
             return False
 
@@ -131,8 +130,8 @@ async def _has_sign(response: aiohttp.ClientResponse, sign: str | None) -> bool:
         return True
     body = await response.content.read(STATUS_BYTES)
     with suppress(orjson.JSONDecodeError):
-        said = orjson.loads(body)
-        return response.status == 200 and isinstance(said, dict) and sign in said
+        parsed = orjson.loads(body)
+        return response.status == 200 and isinstance(parsed, dict) and sign in parsed
     return False
 
 

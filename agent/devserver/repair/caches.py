@@ -1,11 +1,11 @@
-"""The caches that may be thrown away: the compiler's in the workspace, and the package managers' in DEV_USER's home.
+"""Removes caches: the compiler's in the workspace, and the package managers' in DEV_USER's home.
 
-Both places are the user code's to write in, while it is root that deletes. So the way to a cache is gone one folder
-at a time and never through a link; a cache that is a link itself is unlinked, and where it leads to is left alone.
-Without a user of its own for the app the home is a developer's, and not touched.
+The app's code can write in both places, and root deletes. So each path is opened one folder at a time and never through
+a symbolic link; a cache that is itself a link is unlinked, and its target is left alone. Without a DEV_USER the home is
+a developer's own, and is not touched.
 
-The compiler's cache is first renamed and then deleted: who starts in between finds none, never half of one. What a
-deletion that was cut short left is deleted with the next.
+The compiler's cache is renamed before it is deleted, so a server that starts meanwhile finds no cache, never half of
+one. A deletion that was interrupted is finished by the next.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from agent.devserver.repair.history import Disk
+from agent.devserver.repair.evidence import DiskSpace
 from agent.errors import DiskError
 from agent.isolation.user import DevUser
 from agent.nofollow import remove
 
 CACHE = (".next", "dev", "cache")
-"""Below the app's folder, where the framework says nothing else."""
+"""Below the app's folder, for frameworks that do not name another place."""
 HOME_CACHES = ((".npm", "_cacache"), (".cache",), (".bun", "install", "cache"))
-"""After an installation of the template npm's held 163 MiB beside 388 MiB of packages, pnpm's 66 and bun's 19. pnpm's
-store is left out: its files are those in node_modules, by another name.
+"""After the template was installed, npm's held 163 MiB beside 388 MiB of packages, pnpm's 66 and bun's 19. pnpm's store
+is left out: its files are hard links of those in node_modules.
 """
 
 
 def is_warm(workspace: Path, place: tuple[str, ...] = CACHE) -> bool:
-    """Whether the compiler would find a cache to start from."""
+    """Whether the compiler would start from a cache."""
     with suppress(OSError), _inside(workspace, place[:-1]) as parent:
         folder = os.open(place[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
@@ -41,8 +41,8 @@ def is_warm(workspace: Path, place: tuple[str, ...] = CACHE) -> bool:
     return False
 
 
-def drop(workspace: Path, place: tuple[str, ...] = CACHE) -> None:
-    """Remove the compiler's cache. Raises DiskError. There must be no dev server that uses it."""
+def remove_compiler_cache(workspace: Path, place: tuple[str, ...] = CACHE) -> None:
+    """Raises DiskError. No dev server that uses the cache may run."""
     try:
         with _inside(workspace, place[:-1]) as parent:
             removed = f"{place[-1]}.removed"
@@ -57,9 +57,9 @@ def drop(workspace: Path, place: tuple[str, ...] = CACHE) -> None:
         raise DiskError(f"{workspace / where} could not be removed: {error.strerror}") from None
 
 
-def drop_packages(user: DevUser) -> None:
-    """Remove what the package managers keep beside what they installed. What is in node_modules stays, and what is
-    wanted again is fetched again. Raises DiskError.
+def remove_package_caches(user: DevUser) -> None:
+    """Remove the package managers' caches. node_modules stays, and packages are downloaded again when needed. Raises
+    DiskError.
     """
     for *above, name in HOME_CACHES:
         with suppress(FileNotFoundError):
@@ -73,21 +73,23 @@ def drop_packages(user: DevUser) -> None:
                 raise DiskError(f"{user.home / where} could not be removed: {error.strerror}") from None
 
 
-def fullest(workspace: Path) -> Disk | None:
-    """The fuller one of the filesystems of the workspace and of its `.next`, which may have its own."""
+def fullest(workspace: Path) -> DiskSpace | None:
+    """The fuller one of the filesystems of the workspace and of its `.next`, which may be a mount of its own."""
     found = []
     for path in (workspace, workspace / CACHE[0]):
         with suppress(OSError):
             space = os.statvfs(path)
-            spent = space.f_files and not space.f_favail  # one without files left is as full as one without bytes
-            found.append(Disk(0 if spent else space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize))
+            no_inodes = space.f_files and not space.f_favail  # as full as one without free bytes
+            found.append(
+                DiskSpace(0 if no_inodes else space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize)
+            )
     return min(found, key=lambda disk: disk.free, default=None)
 
 
 @contextmanager
 def _inside(top: Path, parts: Iterable[str], *, of: int | None = None) -> Iterator[int]:
-    """A descriptor of the folder `parts` below `top`, whose own path is the owner's, and followed. `of`: the user whom
-    `top` has to belong to; one that somebody exchanged is not gone into.
+    """A descriptor of the folder `parts` below `top`. Links in the path of `top` itself are followed: it is a setting.
+    `of`: the uid that must own `top`, else PermissionError is raised, because it may have been replaced.
     """
     descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,11 +1,11 @@
-"""Looks after one dev server: watches what it stands on, has `repair` decide, and does what is decided.
+"""Repairs one dev server: gathers evidence, asks `diagnosis` which repair is due, and does it.
 
 Invariants:
-  - What belongs to a process (its words, its use of memory) is forgotten at the start of the next.
-  - Cures are done while there is no process, one after the other; what one cannot do is the repair's outcome and
+  - What belongs to one process (its output, its memory use) is forgotten when the next one starts.
+  - Repair actions are done while no process runs, one after the other. One that fails becomes the repair's outcome and
     stops nothing.
 
-What must not live here: which repair is due (`repair`), how often (`treatment`), the process itself (`supervisor`).
+What must not live here: which repair is due (`diagnosis`), how often (`history`), the process itself (`supervisor`).
 """
 
 from __future__ import annotations
@@ -21,36 +21,41 @@ import aiohttp
 import structlog
 
 from agent.clock import Clock, rfc3339
-from agent.devserver.facts import Care
+from agent.devserver.facts import RepairStatus
 from agent.devserver.file_rules import Meaning
 from agent.devserver.nextjs import log_symptoms
-from agent.devserver.nextjs.config_watch import Configuration
+from agent.devserver.nextjs.config_watch import ConfigWatch
 from agent.devserver.nextjs.log_symptoms import Symptoms
-from agent.devserver.nextjs.soft_restart import recycle
+from agent.devserver.nextjs.soft_restart import soft_restart
 from agent.devserver.repair import caches, diagnosis, inotify, next_lock
-from agent.devserver.repair.diagnosis import Death, Look, Verdict, Vigil
-from agent.devserver.repair.history import Cure, Disk, History, Plan
+from agent.devserver.repair.diagnosis import Diagnosis, Sustained
+from agent.devserver.repair.evidence import DiskSpace, ExitEvidence, RunningEvidence
+from agent.devserver.repair.history import RepairAction, RepairHistory, RepairPlan
 from agent.devserver.repair.memory_limit import Memory
-from agent.devserver.repair.memory_reader import Meter
+from agent.devserver.repair.memory_reader import MemoryReader
 from agent.errors import AgentError, DiskError, Occupied
 from agent.isolation.user import DevUser
 from agent.process.sample import Sample
 
 log = structlog.get_logger()
 
-LOOK_EVERY = 5.0
+CHECK_EVERY = 5.0
+CHECK_OFTEN_EVERY = 1.0
 YOUNG_SECONDS = 10.0
-"""The first compilation takes memory faster than anything later, and a process may be moved to its group only now."""
-LOOK_OFTEN = 1.0
-TIGHT = 0.75
-"""The share of the memory from which on it is looked at often."""
-KILL_SECONDS = 10.0
-"""A kill by the kernel is seen by its count, and the end of what is left without the victim may follow the count."""
-CURE_SECONDS = 30.0
+"""A new process is checked often: its first compilation takes memory faster than anything later, and it may be moved to
+its control group only now.
+"""
+TIGHT_SHARE = 0.75
+"""The share of the memory limit from which on it is checked often."""
+OOM_EXIT_SECONDS = 10.0
+"""The cgroup's oom_kill counter rises before the rest of the process tree exits. An exit within this many seconds of a
+rise is attributed to the OOM killer.
+"""
+ACTIONS_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class ProcessActivity:
     """What the supervisor knows of the process at this moment."""
 
     answering: bool
@@ -58,8 +63,10 @@ class Glance:
     sample: Sample
 
 
-class Mender:
-    """Only for the loop's own thread. `ask` ends the process for a repair's sake; `changed` tells of new facts."""
+class RepairController:
+    """Only for the loop's own thread. `ask` requests that the process be ended for a repair; `changed` is called when
+    `status` has changed.
+    """
 
     def __init__(
         self,
@@ -72,218 +79,227 @@ class Mender:
         ask: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
-        self._workspace = workspace
-        """The folder that the dev server runs in, once one does."""
+        self._folder = workspace
+        """The folder that the dev server runs in; the workspace until it is known."""
         self._cache: tuple[str, ...] = caches.CACHE
         self._port = port
         self._clock = clock
         self._user = user
         self._ask = ask
         self._changed = changed
-        self._meter = Meter(vm_megabytes=vm_megabytes)
+        self._memory_reader = MemoryReader(vm_megabytes=vm_megabytes)
         self._cores = len(os.sched_getaffinity(0))
+        self._check_now = asyncio.Event()
+        self._active_at = clock.monotonic()
+        """When a page was last requested, or something compiled."""
+        # Of the current process:
         self._symptoms = Symptoms()
-        self._configuration = Configuration()
-        self._gave_up = False
+        self._config_watch = ConfigWatch()
+        self._fatal_seen = False
         self._warm = False
+        """It started with a compiler cache on disk."""
         self._was_ready = False
         self._killed_at: float | None = None
-        self._history = History()
-        self._begun_at = 0.0
-        self._due: tuple[Cure, ...] = ()
-        self._curing = asyncio.Lock()
-        self._stirred_at = clock.monotonic()
+        """When the kernel's count of OOM kills rose."""
         self._memory: Memory | None = None
-        self._disk: Disk | None = None
-        self._complaints: tuple[str, ...] = ()
-        self._look_now = asyncio.Event()
+        self._disk: DiskSpace | None = None
+        self._unresolved: tuple[str, ...] = ()
+        # Of the repairs:
+        self._history = RepairHistory()
+        self._started_at = 0.0
+        self._due: tuple[RepairAction, ...] = ()
+        self._acting = asyncio.Lock()
 
     @property
-    def care(self) -> Care:
-        return Care(self._memory, self._disk, self._history, self._complaints)
+    def status(self) -> RepairStatus:
+        return RepairStatus(self._memory, self._disk, self._history, self._unresolved)
 
-    def serves(self, folder: Path, cache: tuple[str, ...]) -> None:
-        """Where the next dev server runs, and where its compiler's cache is in that folder."""
-        self._workspace, self._cache = folder, cache or caches.CACHE
+    def set_folder(self, folder: Path, cache: tuple[str, ...]) -> None:
+        """Set where the next dev server runs, and where its compiler's cache is below that folder."""
+        self._folder, self._cache = folder, cache or caches.CACHE
 
-    def heard(self, line: str) -> str | None:
-        """Return what the line says after which a starting server never answers; once for each process."""
+    def read_line(self, line: str) -> str | None:
+        """Read one line of output. Returns the error after which Next never answers, once per process."""
         before = self._symptoms
         now = self._clock.monotonic()
-        self._symptoms = log_symptoms.heard(line, before, now)
-        self._configuration = self._configuration.heard(line, now)
+        self._symptoms = log_symptoms.after_line(line, before, now)
+        self._config_watch = self._config_watch.after_line(line, now)
         if (self._symptoms.flags, self._symptoms.panics) != (before.flags, before.panics):
-            self._look_now.set()  # once a second at most, whatever is printed
-        if self._gave_up:
+            self._check_now.set()  # at most once per second, because panics are counted that way
+        if self._fatal_seen:
             return None
-        fatal = log_symptoms.fatal(line)
-        self._gave_up = fatal is not None
+        fatal = log_symptoms.fatal_error(line)
+        self._fatal_seen = fatal is not None
         return fatal
 
-    def stirred(self) -> None:
-        """Somebody asked for a page, or something compiles: a restart would be felt now."""
-        self._stirred_at = self._clock.monotonic()
+    def note_activity(self) -> None:
+        """A page was requested, or something compiles: a visitor would notice a restart now."""
+        self._active_at = self._clock.monotonic()
 
     def files_changed(self, meaning: Meaning) -> None:
         if meaning == "config":
-            self._configuration = self._configuration.changed(self._clock.monotonic())
+            self._config_watch = self._config_watch.changed(self._clock.monotonic())
 
     def free_space(self, why: str) -> bool:
-        """Have the caches removed, for whoever could not write. False: there are none, or it was done just now."""
-        plan = diagnosis.asked_for_space(why)
-        if not caches.is_warm(self._workspace, self._cache) or not self._history.allows(plan, self._clock.monotonic()):
+        """Start a repair that removes the caches, for a caller that could not write. False if there are none, or if
+        that was done recently.
+        """
+        plan = diagnosis.free_space(why)
+        if not caches.is_warm(self._folder, self._cache) or not self._history.allows(plan, self._clock.monotonic()):
             return False
-        self._begin(plan)
+        self._start(plan)
         self._ask(plan.why)
         return True
 
-    async def mend(self) -> None:
-        """Do what is due while there is no process to do it for."""
-        if await self._cure():
-            self._settle("done, while no dev server was running")
+    async def repair_now(self) -> None:
+        """Do the due actions while no process runs and none is being started."""
+        if await self._run_actions():
+            self._finish("done, while no dev server was running")
         self._changed()
 
     async def before_start(self, ended: tuple[str, ...]) -> None:
-        """Do what is due. `ended`: what the launch found to be left of an earlier run."""
+        """Do the due actions before a process starts. `ended`: the orphans that the launch has ended."""
         if ended:
-            self._begin(diagnosis.ended_orphans(", ".join(ended)))
-        await self._cure()
-        self._symptoms, self._was_ready, self._complaints = Symptoms(), False, ()
-        self._gave_up = False
-        self._configuration = Configuration()
-        self._warm = await asyncio.to_thread(caches.is_warm, self._workspace, self._cache)
-        self._memory = await asyncio.to_thread(self._meter.read)
+            self._start(diagnosis.ended_orphans(", ".join(ended)))
+        await self._run_actions()
+        self._symptoms, self._was_ready, self._unresolved = Symptoms(), False, ()
+        self._fatal_seen = False
+        self._config_watch = ConfigWatch()
+        self._warm = await asyncio.to_thread(caches.is_warm, self._folder, self._cache)
+        self._memory = await asyncio.to_thread(self._memory_reader.read)
         self._killed_at = None
 
-    def ready(self) -> None:
+    def became_ready(self) -> None:
         self._was_ready = True
-        self._settle(f"ready after {self._clock.monotonic() - self._begun_at:.1f} s")
+        self._finish(f"ready after {self._clock.monotonic() - self._started_at:.1f} s")
 
-    def did_not_start(self, error: AgentError) -> bool:
-        """Return whether the reason lies outside of the app."""
-        self._settle(f"did not help: {error}")
-        disk = caches.fullest(self._workspace) if isinstance(error, DiskError) else None
+    def launch_failed(self, error: AgentError) -> bool:
+        """Return whether the cause is outside the app. A full disk starts a repair."""
+        self._finish(f"did not help: {error}")
+        disk = caches.fullest(self._folder) if isinstance(error, DiskError) else None
         if disk is None or not disk.full:
             return isinstance(error, Occupied)
         self.free_space(str(disk))
         return True
 
-    def died(self, why: str, *, unanswered: bool) -> Verdict:
-        """Why a process that is gone, and was not asked to be, really died. `unanswered`: it was ended for that."""
+    def diagnose_exit(self, why: str, *, unanswered: bool) -> Diagnosis:
+        """Why the process exited, if that was not asked for. `unanswered`: it was ended for not answering."""
         now = self._clock.monotonic()
-        self._notice_kill(self._meter.again(), now)
+        self._note_kill(self._memory_reader.read_again(), now)
         flags = self._symptoms.flags
-        death = Death(
+        evidence = ExitEvidence(
             why,
             self._symptoms,
-            killed=self._killed_at is not None and now - self._killed_at < KILL_SECONDS,
+            killed=self._killed_at is not None and now - self._killed_at < OOM_EXIT_SECONDS,
             warm=self._warm,
             unanswered=unanswered and not self._was_ready,
             memory=self._memory,
-            disk=caches.fullest(self._workspace) if "disk_full" in flags else None,
-            holder=next_lock.holder(self._workspace) if "lock_held" in flags else None,
+            disk=caches.fullest(self._folder) if "disk_full" in flags else None,
+            holder=next_lock.lock_holder(self._folder) if "lock_held" in flags else None,
         )
-        verdict = diagnosis.after_death(death, self._history, now)
-        if verdict.plan is None:
-            self._settle(f"did not help: {verdict.why}")
+        found = diagnosis.diagnose_exit(evidence, self._history, now)
+        if found.plan is None:
+            self._finish(f"did not help: {found.why}")
         else:
-            self._begin(verdict.plan)
-        return verdict
+            self._start(found.plan)
+        return found
 
-    async def watch(self, pid: int, session: aiohttp.ClientSession, glance: Callable[[], Glance]) -> None:
-        """Until the process is asked to end, by us or by a cancellation."""
-        vigil, begun = Vigil(), self._clock.monotonic()
+    async def watch(self, pid: int, session: aiohttp.ClientSession, activity: Callable[[], ProcessActivity]) -> None:
+        """Check one process until it is asked to end, here or by a cancellation."""
+        sustained, begun = Sustained(), self._clock.monotonic()
         while True:
-            read = await asyncio.to_thread(self._meter.read, pid)
-            self._disk = await asyncio.to_thread(caches.fullest, self._workspace)
+            read = await asyncio.to_thread(self._memory_reader.read, pid)
+            self._disk = await asyncio.to_thread(caches.fullest, self._folder)
             now = self._clock.monotonic()
-            self._notice_kill(read, now)
-            look = self._look(glance())
-            vigil = vigil.after(look, now)
-            plan = diagnosis.while_alive(look, vigil, self._history, now)
+            self._note_kill(read, now)
+            evidence = self._evidence(activity())
+            sustained = sustained.after(evidence, now)
+            plan = diagnosis.due_repair(evidence, sustained, self._history, now)
             if plan is not None and await self._carry_out(plan, session):
                 return
-            complaints = diagnosis.complaints(look, self._history, now)
-            if complaints != self._complaints:
-                self._complaints = complaints
-                self._changed()  # mere numbers go along with the next news
-            tight = look.memory is not None and look.memory.share >= TIGHT
+            unresolved = diagnosis.unresolved(evidence, self._history, now)
+            if unresolved != self._unresolved:
+                self._unresolved = unresolved
+                self._changed()  # mere numbers are published with the next change
+            tight = evidence.memory is not None and evidence.memory.share >= TIGHT_SHARE
             young = now - begun < YOUNG_SECONDS
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_OFTEN if tight or young else LOOK_EVERY):
-                    await self._look_now.wait()
-            self._look_now.clear()
+                async with asyncio.timeout(CHECK_OFTEN_EVERY if tight or young else CHECK_EVERY):
+                    await self._check_now.wait()
+            self._check_now.clear()
 
-    def _look(self, now: Glance) -> Look:
-        if now.compiling:
-            self.stirred()
-        return Look(
-            answering=now.answering,
-            quiet=self._clock.monotonic() - self._stirred_at >= diagnosis.QUIET_SECONDS,
+    def _evidence(self, activity: ProcessActivity) -> RunningEvidence:
+        if activity.compiling:
+            self.note_activity()
+        return RunningEvidence(
+            answering=activity.answering,
+            quiet=self._clock.monotonic() - self._active_at >= diagnosis.QUIET_SECONDS,
             warm=self._warm,
             symptoms=self._symptoms,
             memory=self._memory,
-            rss=now.sample.rss,
-            cpu=now.sample.cpu,
+            rss=activity.sample.rss,
+            cpu=activity.sample.cpu,
             cores=self._cores,
             disk=self._disk,
-            config_unseen=self._configuration.unseen(self._clock.monotonic()),
+            config_unseen=self._config_watch.is_unseen(self._clock.monotonic()),
         )
 
-    async def _carry_out(self, plan: Plan, session: aiohttp.ClientSession) -> bool:
+    async def _carry_out(self, plan: RepairPlan, session: aiohttp.ClientSession) -> bool:
         """Return whether the process was asked to end."""
-        self._begin(plan)
+        self._start(plan)
         self._changed()
-        if plan.how == "recycle" and await recycle(session, self._port):
-            self.ready()
+        if plan.how == "soft restart" and await soft_restart(session, self._port):
+            self.became_ready()
             return False
-        if plan.kind == "watches" and not await self._cure():
-            return False  # a restart would not help, and this one works as far as it does
+        if plan.kind == "watches" and not await self._run_actions():
+            return False  # the limit could not be raised, so a restart would not help
         self._ask(plan.why)
         return True
 
-    async def _cure(self) -> bool:
-        """Do what is due, and return whether there was something and all of it could be done."""
-        async with self._curing:
+    async def _run_actions(self) -> bool:
+        """Do the due actions. Returns whether there were any and all succeeded."""
+        async with self._acting:
             due, self._due = self._due, ()
             try:
-                async with asyncio.timeout(CURE_SECONDS):
-                    for cure in due:
-                        await asyncio.to_thread(self._do, cure)
+                async with asyncio.timeout(ACTIONS_SECONDS):
+                    for action in due:
+                        await asyncio.to_thread(self._perform, action)
             except (AgentError, TimeoutError) as error:
-                reason = str(error) or f"it took more than {CURE_SECONDS:.0f} s"
+                reason = str(error) or f"it took more than {ACTIONS_SECONDS:.0f} s"
                 log.warning("dev_server.repair_failed", error=reason)
-                self._settle(f"did not help: {reason}")
+                self._finish(f"did not help: {reason}")
                 return False
         return bool(due)
 
-    def _do(self, cure: Cure) -> None:
-        match cure:
-            case Cure.DROP_CACHE:
-                caches.drop(self._workspace, self._cache)
-            case Cure.FREE_SPACE:
-                caches.drop(self._workspace, self._cache)
+    def _perform(self, action: RepairAction) -> None:
+        match action:
+            case RepairAction.REMOVE_CACHE:
+                caches.remove_compiler_cache(self._folder, self._cache)
+            case RepairAction.REMOVE_ALL_CACHES:
+                caches.remove_compiler_cache(self._folder, self._cache)
                 if self._user is not None:
-                    caches.drop_packages(self._user)
-            case Cure.FREE_LOCK:
-                next_lock.end_holder(self._workspace)
-            case Cure.RAISE_WATCHES:
+                    caches.remove_package_caches(self._user)
+            case RepairAction.END_LOCK_HOLDER:
+                next_lock.end_holder(self._folder)
+            case RepairAction.RAISE_WATCH_LIMITS:
                 inotify.raise_limits()
 
-    def _begin(self, plan: Plan) -> None:
-        self._begun_at = self._clock.monotonic()
-        self._history = self._history.begun(plan, self._begun_at, rfc3339(self._clock.wall()))
-        self._due += plan.cures
+    def _start(self, plan: RepairPlan) -> None:
+        self._started_at = self._clock.monotonic()
+        self._history = self._history.with_started(plan, self._started_at, rfc3339(self._clock.wall()))
+        self._due += plan.actions
         log.warning("dev_server.repair", kind=plan.kind, what=plan.what, why=plan.why)
 
-    def _settle(self, outcome: str) -> None:
+    def _finish(self, outcome: str) -> None:
         before = self._history
-        self._history = before.settled(outcome)
+        self._history = before.with_outcome(outcome)
         if self._history is not before:
             log.info("dev_server.repaired", what=before.entries[-1].what, outcome=outcome)
 
-    def _notice_kill(self, read: Memory | None, now: float) -> None:
-        """The counts of two groups say nothing about each other: the process may have been moved."""
+    def _note_kill(self, read: Memory | None, now: float) -> None:
+        """Note when the kernel's kill count rose. Counts of two control groups are not comparable: the process may have
+        been moved between the two readings.
+        """
         before, self._memory = self._memory, read or self._memory
         if before is None or read is None or before.counter != read.counter:
             return

@@ -1,223 +1,205 @@
-"""Which repair the dev server needs: out of what it says and does, and of what the machine says. Pure.
+"""Which repair the dev server needs, and why it exited: from what it prints and does, and from what the machine says.
 
 Invariants:
-  - A repair needs two signs: what the process says or does, and what the machine says. User code can print anything.
-  - A compile error is no symptom of anything.
-  - What is needed beyond the bounds (`treatment`) is only told.
+  - A repair needs two signs: one from the process, and one from the machine. The app's code can print anything.
+  - A compile error is not a symptom.
+  - A problem whose repair `history` does not allow again is only reported (`unresolved`).
 
-What must not live here: how a repair is done (`mender`), and when a process is started or ended (`lifecycle`).
+Pure. What must not live here: how a repair is done (`controller`), and when a process is started or ended
+(`lifecycle`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agent.devserver.nextjs.log_symptoms import PANIC_SECONDS, Symptoms
-from agent.devserver.repair.history import Cure, Disk, History, Holder, Plan
+from agent.devserver.repair.evidence import ExitEvidence, RunningEvidence
+from agent.devserver.repair.history import RepairAction, RepairHistory, RepairPlan
 from agent.devserver.repair.memory_limit import MIB, Memory
 
-NEAR: Final = 0.85
-HARD: Final = 0.95
+NEAR_LIMIT: Final = 0.85
+"""The share of the memory limit from which on a restart is due, once a visitor would not notice it."""
+AT_LIMIT: Final = 0.95
+"""The share from which on it is due at once."""
 NEAR_SECONDS: Final = 5.0
-WORTH: Final = 0.3
-"""The dev server's part of the limit from which on its restart gives something back. On a developer's own machine it is
-other programs that fill the memory, and a restart would be for nothing.
+OWN_SHARE: Final = 0.3
+"""The dev server's own part of the limit from which on its restart frees enough. On a developer's machine other
+programs fill the memory, and a restart would not help.
 """
 QUIET_SECONDS: Final = 3.0
-SPIN: Final = 0.9
-SPIN_SECONDS: Final = 90.0  # a warm start needs 4 to 7 s of two cores, and a heavy app's first page 19 s
+SPIN_SHARE: Final = 0.9
+"""The share of all cores that a spinning process uses."""
+SPIN_SECONDS: Final = 90.0
+"""A warm start needs 4 to 7 s of two cores, and a heavy app's first page 19 s."""
 PANICS: Final = 3
 RECENT_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """A process that ended without being asked. `killed`: by the kernel, for memory. `warm`: it had found a cache.
-    `unanswered`: it had to be ended, since it did not answer.
-    """
-
-    why: str
-    symptoms: Symptoms = field(default_factory=Symptoms)
-    killed: bool = False
-    warm: bool = False
-    unanswered: bool = False
-    memory: Memory | None = None
-    disk: Disk | None = None
-    holder: Holder | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`why` it died. `outside`: nothing of the app's is at fault, so it is tried again for as long as it takes.
-    `known`: an error in the app's configuration is, so that only a change of files helps.
-    """
+class Diagnosis:
+    """Why a process exited, and what to do about it."""
 
     why: str
     outside: bool = False
-    plan: Plan | None = None
-    known: bool = False
+    """The cause is outside the app, so starts are tried without a limit."""
+    plan: RepairPlan | None = None
+    config_error: bool = False
+    """The cause is an error in the app's configuration: only a change of its files helps."""
 
 
-def after_death(death: Death, history: History, now: float) -> Verdict:
-    flags = death.symptoms.flags
-    if death.killed and death.memory is not None:
+def diagnose_exit(evidence: ExitEvidence, history: RepairHistory, now: float) -> Diagnosis:
+    flags = evidence.symptoms.flags
+    if evidence.killed and evidence.memory is not None:
         again = history.count("killed", now, RECENT_SECONDS)
-        why = f"the kernel killed it at its memory limit ({_mib(death.memory.limit)})"
-        why += f", {again + 1} times within {RECENT_SECONDS / 60:.0f} minutes: {_too_small(death.memory)}" * bool(again)
-        return Verdict(why, plan=Plan("killed", "started it again", why, how="start"))
-    if "disk_full" in flags and death.disk is not None and death.disk.full:
-        return _treat(str(death.disk), _free_space(str(death.disk)), history, now, outside=True)
+        why = f"the kernel killed it at its memory limit ({_mib(evidence.memory.limit)})"
+        if again:
+            minutes = f"{RECENT_SECONDS / 60:.0f} minutes"
+            why += f", {again + 1} times within {minutes}: {_too_small(evidence.memory)}"
+        return Diagnosis(why, plan=RepairPlan("killed", "started it again", why, how="start"))
+    if "disk_full" in flags and evidence.disk is not None and evidence.disk.full:
+        return _with_plan(str(evidence.disk), free_space(str(evidence.disk)), history, now, outside=True)
     if "watch_limit" in flags:
-        return _treat(f"{death.why}: {_WATCHES}", _more_watches(), history, now)
+        return _with_plan(f"{evidence.why}: {_WATCHES}", _more_watches(), history, now)
     if "lock_held" in flags:
-        return _after_lock(death, history, now)
+        return _lock_held(evidence, history, now)
     if "port_taken" in flags:
-        return Verdict("its port was taken by another program just before it could listen", outside=True)
+        return Diagnosis("its port was taken by another program just before it could listen", outside=True)
     if "config_failed" in flags:
-        return Verdict(_config_error(death.symptoms), known=True)
-    return _treat(death.why, _new_cache_after(death), history, now)
+        return Diagnosis(_config_error(evidence.symptoms), config_error=True)
+    return _with_plan(evidence.why, _new_cache_after(evidence), history, now)
+
+
+def _with_plan(
+    why: str, plan: RepairPlan | None, history: RepairHistory, now: float, *, outside: bool = False
+) -> Diagnosis:
+    if plan is None or not history.allows(plan, now):
+        return Diagnosis(why, outside)
+    return Diagnosis(why, outside, replace(plan, how="start"))
 
 
 def _config_error(symptoms: Symptoms) -> str:
     error = symptoms.config_error or "Next.js does not say why"
     lacks = re.match(r"Cannot find (?:module|package) '(?P<name>[^'./][^']*)'", error)
-    todo = f"; add {lacks['name']} to package.json, or import it no more" if lacks else ""
+    todo = f"; add {lacks['name']} to package.json, or remove the import" if lacks else ""
     return f"next.config cannot be loaded: {error}{todo}"
 
 
-def _treat(why: str, plan: Plan | None, history: History, now: float, *, outside: bool = False) -> Verdict:
-    if plan is None or not history.allows(plan, now):
-        return Verdict(why, outside)
-    return Verdict(why, outside, replace(plan, how="start"))
-
-
-def _after_lock(death: Death, history: History, now: float) -> Verdict:
-    holder = death.holder
+def _lock_held(evidence: ExitEvidence, history: RepairHistory, now: float) -> Diagnosis:
+    holder = evidence.holder
     if holder is None:
-        return Verdict("another dev server holds .next/dev/lock, and cannot be seen from here: end it", outside=True)
-    who = f"{holder.program} (pid {holder.pid})"
+        return Diagnosis("another dev server holds .next/dev/lock, and cannot be seen from here: end it", outside=True)
+    name = f"{holder.program} (pid {holder.pid})"
     if not holder.ours:
-        why = f".next/dev/lock is held by {who}, which this agent did not start: end it, or use another WORKSPACE"
-        return Verdict(why, outside=True)
-    why = f".next/dev/lock was still held by {who} of an earlier run"
-    return _treat(why, Plan("lock", "ended the earlier server", why, (Cure.FREE_LOCK,)), history, now, outside=True)
+        why = f".next/dev/lock is held by {name}, which this agent did not start: end it, or use another WORKSPACE"
+        return Diagnosis(why, outside=True)
+    why = f".next/dev/lock was still held by {name} of an earlier run"
+    plan = RepairPlan("lock", "ended the earlier server", why, (RepairAction.END_LOCK_HOLDER,))
+    return _with_plan(why, plan, history, now, outside=True)
 
 
-def _new_cache_after(death: Death) -> Plan | None:
-    if not death.warm:
+def _new_cache_after(evidence: ExitEvidence) -> RepairPlan | None:
+    if not evidence.warm:
         return None
-    if death.symptoms.panics or "cache_unreadable" in death.symptoms.flags:
-        signature = death.symptoms.signature
-        return _new_cache(f"it died with its cache: {signature or 'Turbopack panicked'}", signature)
-    return _new_cache(f"{death.why}, after a start with a kept cache", None) if death.unanswered else None
+    if evidence.symptoms.panics or "cache_unreadable" in evidence.symptoms.flags:
+        signature = evidence.symptoms.signature
+        return _new_cache(f"it failed with its kept cache: {signature or 'Turbopack panicked'}", signature)
+    return _new_cache(f"{evidence.why}, after a start with a kept cache", None) if evidence.unanswered else None
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A living process. `rss`: bytes of its whole tree, `cpu`: cores it uses, of `cores`. `quiet`: nothing compiles
-    and nobody asked for anything for QUIET_SECONDS. `config_unseen`: it runs with what next.config said before.
-    """
+class Sustained:
+    """Since when a condition holds that counts only after it has lasted."""
 
-    answering: bool
-    quiet: bool
-    warm: bool = False
-    symptoms: Symptoms = field(default_factory=Symptoms)
-    memory: Memory | None = None
-    rss: int = 0
-    cpu: float = 0.0
-    cores: int = 1
-    disk: Disk | None = None
-    config_unseen: bool = False
+    near_limit: float | None = None
+    spinning: float | None = None
 
-    @property
-    def near(self) -> bool:
-        memory = self.memory
-        return memory is not None and memory.share >= NEAR and self.rss >= WORTH * memory.limit
-
-
-@dataclass(frozen=True, slots=True)
-class Vigil:
-    """Since when something lasts that must last before it counts."""
-
-    near_since: float | None = None
-    spinning_since: float | None = None
-
-    def after(self, look: Look, now: float) -> Vigil:
-        spins = look.warm and not look.answering and look.cpu >= SPIN * look.cores
-        return Vigil(
-            near_since=_since(self.near_since, now, holds=look.near),
-            spinning_since=_since(self.spinning_since, now, holds=spins),
+    def after(self, evidence: RunningEvidence, now: float) -> Sustained:
+        spins = evidence.warm and not evidence.answering and evidence.cpu >= SPIN_SHARE * evidence.cores
+        return Sustained(
+            near_limit=_since(self.near_limit, now, holds=_is_near_limit(evidence)),
+            spinning=_since(self.spinning, now, holds=spins),
         )
 
 
-def while_alive(look: Look, vigil: Vigil, history: History, now: float) -> Plan | None:
-    """What a living process needs now and may have."""
-    wanted = (_space(look), _watches(look), _cache(look, vigil, now), _memory(look, vigil, now), _config(look))
-    return next((plan for plan in wanted if plan is not None and history.allows(plan, now)), None)
+def due_repair(
+    evidence: RunningEvidence, sustained: Sustained, history: RepairHistory, now: float
+) -> RepairPlan | None:
+    """The repair that a running process needs now, if its limit allows one."""
+    plans = (
+        _space(evidence),
+        _watches(evidence),
+        _cache(evidence, sustained, now),
+        _memory(evidence, sustained, now),
+        _config(evidence),
+    )
+    return next((plan for plan in plans if plan is not None and history.allows(plan, now)), None)
 
 
-def _space(look: Look) -> Plan | None:
-    if "disk_full" not in look.symptoms.flags or look.disk is None or not look.disk.full:
+def _space(evidence: RunningEvidence) -> RepairPlan | None:
+    if "disk_full" not in evidence.symptoms.flags or evidence.disk is None or not evidence.disk.full:
         return None
-    return _free_space(str(look.disk))
+    return free_space(str(evidence.disk))
 
 
-def _watches(look: Look) -> Plan | None:
-    return _more_watches() if "watch_limit" in look.symptoms.flags else None
+def _watches(evidence: RunningEvidence) -> RepairPlan | None:
+    return _more_watches() if "watch_limit" in evidence.symptoms.flags else None
 
 
-def _cache(look: Look, vigil: Vigil, now: float) -> Plan | None:
-    if look.symptoms.flags & {"disk_full", "watch_limit"}:
-        return None  # Turbopack panics for these too, and no new cache helps
-    recent = [at for at in look.symptoms.panics if now - at < PANIC_SECONDS]
-    if look.warm and len(recent) >= PANICS:
-        signature = look.symptoms.signature
+def _cache(evidence: RunningEvidence, sustained: Sustained, now: float) -> RepairPlan | None:
+    if evidence.symptoms.flags & {"disk_full", "watch_limit"}:
+        return None  # Turbopack panics for these too, and a new cache does not help
+    recent = [at for at in evidence.symptoms.panics if now - at < PANIC_SECONDS]
+    if evidence.warm and len(recent) >= PANICS:
+        signature = evidence.symptoms.signature
         return _new_cache(f"Turbopack panicked again and again: {signature or 'no reason given'}", signature)
-    if vigil.spinning_since is not None and now - vigil.spinning_since >= SPIN_SECONDS:
+    if sustained.spinning is not None and now - sustained.spinning >= SPIN_SECONDS:
         return _new_cache(f"it used all cores for {SPIN_SECONDS:.0f} s after a start with a kept cache", None)
     return None
 
 
-def _memory(look: Look, vigil: Vigil, now: float) -> Plan | None:
-    memory = look.memory
-    if memory is None or vigil.near_since is None or now - vigil.near_since < NEAR_SECONDS:
+def _memory(evidence: RunningEvidence, sustained: Sustained, now: float) -> RepairPlan | None:
+    memory = evidence.memory
+    if memory is None or sustained.near_limit is None or now - sustained.near_limit < NEAR_SECONDS:
         return None
-    if not look.quiet and memory.share < HARD:
+    if not evidence.quiet and memory.share < AT_LIMIT:
         return None
     why = f"{memory.share:.0%} of the memory limit of {_mib(memory.limit)} were used"
-    return Plan("memory", "restarted it before the kernel would have killed it", why, how="recycle")
+    return RepairPlan("memory", "restarted it before the kernel would have killed it", why, how="soft restart")
 
 
-def _config(look: Look) -> Plan | None:
-    return Plan("config", "restarted it", "next.config changed and Next.js missed it") if look.config_unseen else None
+def _config(evidence: RunningEvidence) -> RepairPlan | None:
+    if not evidence.config_unseen:
+        return None
+    return RepairPlan("config", "restarted it", "next.config changed and Next.js missed it")
 
 
-def complaints(look: Look, history: History, now: float) -> tuple[str, ...]:
-    """What a person has to do, since it cannot be repaired from in here."""
+def unresolved(evidence: RunningEvidence, history: RepairHistory, now: float) -> tuple[str, ...]:
+    """The problems that a person has to solve, because no repair is left for them."""
     found = []
-    memory = look.memory
+    memory = evidence.memory
     if memory is not None and history.count("killed", now, RECENT_SECONDS) > 1:
         found.append(f"the kernel killed the dev server again and again for its memory: {_too_small(memory)}")
-    elif memory is not None and look.near and history.count("memory", now, RECENT_SECONDS):
+    elif memory is not None and _is_near_limit(evidence) and history.count("memory", now, RECENT_SECONDS):
         found.append(f"{memory.share:.0%} of the memory limit are used again after a restart: {_too_small(memory)}")
-    if look.disk is not None and look.disk.full and _is_or_was(look, history, now):
-        found.append(f"{look.disk}; delete files of the app, or give the machine a larger disk")
-    if "watch_limit" in look.symptoms.flags:
+    if evidence.disk is not None and evidence.disk.full and _needed_space(evidence, history, now):
+        found.append(f"{evidence.disk}; delete files of the app, or give the machine a larger disk")
+    if "watch_limit" in evidence.symptoms.flags:
         found.append(f"changes of files may go unnoticed: {_WATCHES}")
-    if len(look.symptoms.panics) >= PANICS and not look.symptoms.flags & {"disk_full", "watch_limit"}:
-        found.append(f"Turbopack panics again and again: {look.symptoms.signature or 'no reason given'}")
+    if len(evidence.symptoms.panics) >= PANICS and not evidence.symptoms.flags & {"disk_full", "watch_limit"}:
+        found.append(f"Turbopack panics again and again: {evidence.symptoms.signature or 'no reason given'}")
     return tuple(found)
 
 
-def asked_for_space(why: str) -> Plan:
-    return _free_space(why)
+def free_space(why: str) -> RepairPlan:
+    return RepairPlan("disk", "removed the caches and restarted it", why, (RepairAction.REMOVE_ALL_CACHES,))
 
 
-def ended_orphans(who: str) -> Plan:
-    """For the ledger: it has been done already, by the launch."""
-    return Plan("port", "ended what an earlier run had left", f"{who} was still running", how="start")
+def ended_orphans(names: str) -> RepairPlan:
+    """An entry for the history only: the launch has ended the processes already."""
+    return RepairPlan("port", "ended processes that an earlier run had left", f"{names} was still running", how="start")
 
 
 _WATCHES = (
@@ -226,21 +208,23 @@ _WATCHES = (
 )
 
 
-def _free_space(why: str) -> Plan:
-    return Plan("disk", "removed the caches and restarted it", why, (Cure.FREE_SPACE,))
-
-
-def _more_watches() -> Plan:
+def _more_watches() -> RepairPlan:
     why = "the system's limit of file watches was reached"
-    return Plan("watches", "raised the limit and restarted it", why, (Cure.RAISE_WATCHES,))
+    return RepairPlan("watches", "raised the limit and restarted it", why, (RepairAction.RAISE_WATCH_LIMITS,))
 
 
-def _new_cache(why: str, signature: str | None) -> Plan:
-    return Plan("cache", "removed .next/dev/cache and restarted it", why, (Cure.DROP_CACHE,), signature=signature)
+def _new_cache(why: str, signature: str | None) -> RepairPlan:
+    what = "removed .next/dev/cache and restarted it"
+    return RepairPlan("cache", what, why, (RepairAction.REMOVE_CACHE,), signature=signature)
 
 
-def _is_or_was(look: Look, history: History, now: float) -> bool:
-    return "disk_full" in look.symptoms.flags or history.count("disk", now, RECENT_SECONDS) > 0
+def _is_near_limit(evidence: RunningEvidence) -> bool:
+    memory = evidence.memory
+    return memory is not None and memory.share >= NEAR_LIMIT and evidence.rss >= OWN_SHARE * memory.limit
+
+
+def _needed_space(evidence: RunningEvidence, history: RepairHistory, now: float) -> bool:
+    return "disk_full" in evidence.symptoms.flags or history.count("disk", now, RECENT_SECONDS) > 0
 
 
 def _too_small(memory: Memory) -> str:

@@ -1,8 +1,8 @@
-"""What a repair is, how often each kind may be done, and the ledger of those that were. Pure.
+"""What a repair is, how often each kind may be done, and the repairs that were done. Pure.
 
 Invariants:
-  - Each kind of repair has its bound, or follows a death or a launch, whose bounds are lifecycle's.
-  - The ledger has ENTRIES entries at most, and at most one of them is still running: the newest.
+  - Each kind of repair has a limit here, or follows an exit or a launch, which lifecycle limits.
+  - The history has at most ENTRIES entries. Only the newest one may still be running.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Literal
 
-from agent.devserver.repair.memory_limit import MIB
 from agent.status import Repair
 
-Kind = Literal["killed", "memory", "cache", "lock", "port", "disk", "watches", "config"]
+RepairKind = Literal["killed", "memory", "cache", "lock", "port", "disk", "watches", "config"]
 
 ENTRIES: Final = 20
-LOW_BYTES: Final = 64 * MIB
 RUNNING: Final = "running"
 
-BOUNDS: Mapping[Kind, tuple[int, float]] = {
+LIMITS: Mapping[RepairKind, tuple[int, float]] = {
     "memory": (1, 600.0),
     "cache": (1, 600.0),
     "disk": (1, 300.0),
@@ -32,85 +30,64 @@ BOUNDS: Mapping[Kind, tuple[int, float]] = {
 """How often within how many seconds."""
 
 
-class Cure(Enum):
-    """What is done while there is no process."""
+class RepairAction(Enum):
+    """What is done while no dev server runs."""
 
-    DROP_CACHE = auto()  # the compiler's, of this workspace
-    FREE_SPACE = auto()  # that one and the package managers'
-    FREE_LOCK = auto()  # end whom we left behind with the lock
-    RAISE_WATCHES = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """The fuller one of the filesystems that are written to. Bytes that are free and in all."""
-
-    free: int
-    total: int
-
-    @property
-    def full(self) -> bool:
-        return self.free < LOW_BYTES
-
-    def __str__(self) -> str:
-        return f"the disk is full: {self.free / MIB:,.0f} MiB of {self.total / MIB:,.0f} MiB are free"
+    REMOVE_CACHE = auto()  # the compiler's, of this workspace
+    REMOVE_ALL_CACHES = auto()  # that one and the package managers'
+    END_LOCK_HOLDER = auto()  # if an earlier run of an agent left it behind
+    RAISE_WATCH_LIMITS = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds the lock of `.next/dev`. `ours`: a run of an agent on this workspace that nobody looks after."""
+class RepairPlan:
+    """One repair that is due."""
 
-    pid: int
-    program: str
-    ours: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One repair. `how`: recycle = the cheap restart that Next itself offers, where it can be had; start = the process
-    is gone, and what it needs is done before the next one.
-    """
-
-    kind: Kind
+    kind: RepairKind
     what: str
     why: str
-    cures: tuple[Cure, ...] = ()
-    how: Literal["restart", "recycle", "start"] = "restart"
+    actions: tuple[RepairAction, ...] = ()
+    how: Literal["restart", "soft restart", "start"] = "restart"
+    """"soft restart": Next's own restart where it is available, else a full one. "start": the process has exited
+    already, and the actions are done before the next start.
+    """
     signature: str | None = None
+    """The kind of failure of the compiler's cache. Each one is tried once."""
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """`tries`: when each kind was last begun. `treated`: diseases of the cache that had their one try."""
-
+class RepairHistory:
     entries: tuple[Repair, ...] = ()
+    """The repairs as /status shows them, oldest first."""
     total: int = 0
-    tries: tuple[tuple[Kind, float], ...] = ()
-    treated: tuple[str, ...] = ()
+    started: tuple[tuple[RepairKind, float], ...] = ()
+    """When each recent repair was started."""
+    signatures: tuple[str, ...] = ()
+    """The failures of the compiler's cache whose one repair was done."""
 
-    def count(self, kind: Kind, now: float, within: float) -> int:
-        return sum(1 for of, at in self.tries if of == kind and now - at < within)
+    def count(self, kind: RepairKind, now: float, within: float) -> int:
+        return sum(1 for of, at in self.started if of == kind and now - at < within)
 
-    def allows(self, plan: Plan, now: float) -> bool:
-        times, within = BOUNDS.get(plan.kind, (ENTRIES, 0.0))
-        new = plan.signature is None or plan.signature not in self.treated
+    def allows(self, plan: RepairPlan, now: float) -> bool:
+        times, within = LIMITS.get(plan.kind, (ENTRIES, 0.0))
+        new = plan.signature is None or plan.signature not in self.signatures
         return new and self.count(plan.kind, now, within) < times
 
-    def begun(self, plan: Plan, now: float, at: str) -> History:
-        """`at`: the same moment for people. One that is still running gave way to this one."""
-        before = self.settled(f"did not help: {plan.why}")
-        horizon = max(within for _, within in BOUNDS.values())
-        tries = tuple((kind, since) for kind, since in self.tries if now - since < horizon)
-        treated = self.treated if plan.signature is None else (*self.treated, plan.signature)
-        return History(
+    def with_started(self, plan: RepairPlan, now: float, at: str) -> RepairHistory:
+        """The history with `plan` running. One that was still running did not help. `at`: `now` for people."""
+        before = self.with_outcome(f"did not help: {plan.why}")
+        horizon = max(within for _, within in LIMITS.values())
+        started = tuple((kind, since) for kind, since in self.started if now - since < horizon)
+        signatures = self.signatures if plan.signature is None else (*self.signatures, plan.signature)
+        return RepairHistory(
             entries=(*before.entries, Repair(plan.what, plan.why, at, RUNNING))[-ENTRIES:],
             total=self.total + 1,
-            tries=(*tries, (plan.kind, now))[-10 * ENTRIES :],
-            treated=treated[-ENTRIES:],
+            started=(*started, (plan.kind, now))[-10 * ENTRIES :],
+            signatures=signatures[-ENTRIES:],
         )
 
-    def settled(self, outcome: str) -> History:
-        """The running repair came to its end, if there is one."""
+    def with_outcome(self, outcome: str) -> RepairHistory:
+        """The history after the running repair ended; unchanged if none was running."""
         if not self.entries or self.entries[-1].outcome != RUNNING:
             return self
         return replace(self, entries=(*self.entries[:-1], replace(self.entries[-1], outcome=outcome)))

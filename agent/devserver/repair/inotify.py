@@ -1,4 +1,4 @@
-"""The system's limits of file watches, raised where that is ours to do: in a virtual machine of our own, as root."""
+"""Raises the system's limits of file watches, which only root of the machine itself may do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WANTED: Mapping[str, int] = {"max_user_watches": 524_288, "max_user_instances": 
 
 
 def raise_limits(folder: Path = FOLDER) -> None:
-    """Raise what is lower than wanted. Raises DiskError where the system does not let us, or nothing was lower."""
+    """Raise the limits that are lower than WANTED. Raises DiskError if that is not allowed, or if none was lower."""
     raised = False
     for name, wanted in WANTED.items():
         path = folder / name
@@ -24,4 +24,4 @@ def raise_limits(folder: Path = FOLDER) -> None:
             reason = getattr(error, "strerror", None) or str(error)
             raise DiskError(f"fs.inotify.{name} could not be set to {wanted}: {reason}") from None
     if not raised:
-        raise DiskError("the limits of fs.inotify are high already, and it is another one that was reached")
+        raise DiskError("the limits of fs.inotify are high enough, so another limit was reached")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.devserver.hung_route import now_busy, suspect
+from agent.devserver.hung_route import busy_problem, suspect
 from agent.gateway.policy.waiting import WaitingRequests
 from agent.status import Traffic, WaitingRequest
 
@@ -53,7 +53,7 @@ def test_what_has_ended_waits_no_more(end: Callable[[WaitingRequests, WaitingReq
 
 
 def test_its_problem_counts_in_steps() -> None:
-    told = {now_busy("/loop", 0.0, float(now)) for now in range(22)}
+    told = {busy_problem("/loop", 0.0, float(now)) for now in range(22)}
 
     assert len(told) == 3
     assert "/loop has kept the dev server busy for 8 s: it does not answer anything else" in told

@@ -38,7 +38,7 @@ def test_two_names_that_look_the_same_are_told_by_their_characters() -> None:
     told = explain("Mënu", DECOMPOSED)
     assert r'the import has "M\u00ebnu", the file is "Me\u0308nu.tsx"' in told
     assert explain("Menu", "menu.tsx").startswith(
-        'the file is there in another spelling: the import has "Menu", the file is "menu.tsx"'
+        'the file exists under another spelling: the import has "Menu", the file is "menu.tsx"'
     )
 
 

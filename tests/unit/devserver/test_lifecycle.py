@@ -11,6 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.devserver.events import (
+    Answered,
+    Checked,
+    Effect,
+    Event,
+    Exited,
+    FatalLogged,
+    FilesChanged,
+    LaunchFailed,
+    Listening,
+    RepairAsked,
+    RestartAsked,
+    Silent,
+    Spawned,
+    StopAsked,
+    Tick,
+)
 from agent.devserver.lifecycle import TABLE, Ignored, Row, mermaid, step
 from agent.devserver.states import (
     BACK_OFF_CAP,
@@ -21,49 +38,34 @@ from agent.devserver.states import (
     HUNG_SECONDS,
     START_SECONDS,
     STEADY_SECONDS,
-    Answered,
     BackingOff,
-    Checked,
-    Effect,
+    CrashHistory,
     Ending,
-    Event,
-    Exited,
     Failed,
-    FatalSaid,
-    FilesChanged,
-    LaunchFailed,
     Launching,
-    Ledger,
-    Listening,
     Ready,
-    RepairAsked,
-    RestartAsked,
-    Silent,
-    Spawned,
     Starting,
     State,
-    StopAsked,
     Stopped,
     Stopping,
-    Tick,
     Unresponsive,
     Waiting,
     deadline,
-    first,
+    initial_state,
 )
 
-NEW = Ledger()
+NEW = CrashHistory()
 STARTING = Starting(NEW, 7, answer_by=START_SECONDS)
 READY = Ready(NEW, 7, since=0.0)
 SILENT = Unresponsive(NEW, 7, since=0.0, restart_at=HUNG_SECONDS, limit_at=BUSY_SECONDS)
 DIED = Exited("it died", chance=1.0)
 
 
-def crashed(times: int, now: float = 0.0) -> Ledger:
-    ledger = NEW
+def crashed(times: int, now: float = 0.0) -> CrashHistory:
+    history = NEW
     for _ in range(times):
-        ledger = ledger.crashed(now, "it died", None)
-    return ledger
+        history = history.with_crash(now, "it died", None)
+    return history
 
 
 def test_every_pair_of_a_state_and_an_event_has_its_row() -> None:
@@ -96,10 +98,10 @@ def test_the_diagram_shows_every_move_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("state", "event", "now", "to", "effects"),
     [
-        (first(0.0), Tick(), 0.0, Waiting, (Effect.CHECK,)),
-        (first(0.0), Checked(None), 0.0, Launching, (Effect.LAUNCH,)),
-        (first(0.0), Checked("package.json is missing"), 0.0, Waiting, ()),
-        (first(0.0), FilesChanged("sources"), 0.0, Waiting, (Effect.CHECK,)),
+        (initial_state(0.0), Tick(), 0.0, Waiting, (Effect.CHECK,)),
+        (initial_state(0.0), Checked(None), 0.0, Launching, (Effect.LAUNCH,)),
+        (initial_state(0.0), Checked("package.json is missing"), 0.0, Waiting, ()),
+        (initial_state(0.0), FilesChanged("sources"), 0.0, Waiting, (Effect.CHECK,)),
         (Launching(NEW, ""), Checked("package.json is missing"), 0.0, Waiting, ()),
         (Launching(NEW, ""), Spawned(7), 0.0, Starting, ()),
         (Launching(NEW, ""), StopAsked(), 0.0, Stopping, (Effect.ABANDON,)),
@@ -113,9 +115,9 @@ def test_the_diagram_shows_every_move_of_the_table() -> None:
         (READY, FilesChanged("restart"), 1.0, Ending, (Effect.TERMINATE,)),
         (READY, RestartAsked("asked"), 1.0, Ending, (Effect.TERMINATE,)),
         (READY, RepairAsked("its cache"), 1.0, Ending, (Effect.TERMINATE,)),
-        (Failed(crashed(5), ""), RepairAsked("the disk is full"), 0.0, Failed, (Effect.MEND,)),
-        (BackingOff(crashed(1), "", until=1.0), RepairAsked("the disk is full"), 0.0, BackingOff, (Effect.MEND,)),
-        (first(0.0), RepairAsked("the disk is full"), 0.0, Waiting, (Effect.MEND,)),
+        (Failed(crashed(5), ""), RepairAsked("the disk is full"), 0.0, Failed, (Effect.REPAIR,)),
+        (BackingOff(crashed(1), "", until=1.0), RepairAsked("the disk is full"), 0.0, BackingOff, (Effect.REPAIR,)),
+        (initial_state(0.0), RepairAsked("the disk is full"), 0.0, Waiting, (Effect.REPAIR,)),
         (READY, StopAsked(), 1.0, Stopping, (Effect.TERMINATE,)),
         (SILENT, Answered(), 1.0, Ready, ()),
         (SILENT, Tick(), HUNG_SECONDS, Ending, (Effect.TERMINATE,)),
@@ -145,41 +147,41 @@ def test_an_event_leads_on(
 
 @pytest.mark.parametrize("state", [STARTING, READY, SILENT])
 def test_any_exit_that_was_not_asked_for_is_a_crash_and_its_error_comes_first(state: State) -> None:
-    after, effects = step(state, replace(DIED, words="TypeError: no\n  x ^\n    at a (node:b:1:2)"), 1.0)
+    after, effects = step(state, replace(DIED, stderr="TypeError: no\n  x ^\n    at a (node:b:1:2)"), 1.0)
 
     assert isinstance(after, BackingOff)
     assert (after.why, after.until) == ("TypeError: no; it died", 2.0)
-    assert (after.ledger.crashes, after.ledger.streak) == (1, 1)
-    assert after.ledger.trouble == "TypeError: no; it died\n  x ^"
+    assert (after.history.crashes, after.history.streak) == (1, 1)
+    assert after.history.last_failure == "TypeError: no; it died\n  x ^"
     assert effects == ()
 
 
 def test_an_error_before_the_first_answer_stands_until_something_changes_or_the_server_answers() -> None:
-    died = replace(DIED, words="Error: Cannot find module 'ms'")
+    died = replace(DIED, stderr="Error: Cannot find module 'ms'")
     after, _ = step(STARTING, died, 1.0)
     assert isinstance(after, BackingOff)
-    assert after.ledger.error is not None
+    assert after.history.error is not None
     again, _ = step(after, Tick(), after.until)
-    assert again.ledger.error == after.ledger.error
+    assert again.history.error == after.history.error
     changed, _ = step(after, FilesChanged("packages"), 1.5)
-    assert changed.ledger.error is None
-    answered, _ = step(replace(STARTING, ledger=after.ledger), Answered(), 3.0)
-    assert answered.ledger.error is None
+    assert changed.history.error is None
+    answered, _ = step(replace(STARTING, history=after.history), Answered(), 3.0)
+    assert answered.history.error is None
     had_answered, _ = step(READY, died, 1.0)
-    assert had_answered.ledger.error is None
+    assert had_answered.history.error is None
 
 
 def test_the_trouble_of_a_crash_is_over_once_the_server_answers() -> None:
-    after, _ = step(replace(STARTING, ledger=crashed(1)), Answered(), 1.0)
+    after, _ = step(replace(STARTING, history=crashed(1)), Answered(), 1.0)
 
-    assert after.ledger.trouble is None
-    assert after.ledger.crashes == 1
+    assert after.history.last_failure is None
+    assert after.history.crashes == 1
 
 
 def test_the_fifth_crash_within_the_window_is_the_last() -> None:
-    almost, _ = step(replace(STARTING, ledger=crashed(CRASHES_ALLOWED - 2)), DIED, CRASH_WINDOW - 1)
-    gave_up, _ = step(replace(STARTING, ledger=crashed(CRASHES_ALLOWED - 1)), DIED, CRASH_WINDOW - 1)
-    later, _ = step(replace(STARTING, ledger=crashed(CRASHES_ALLOWED - 1)), DIED, CRASH_WINDOW)
+    almost, _ = step(replace(STARTING, history=crashed(CRASHES_ALLOWED - 2)), DIED, CRASH_WINDOW - 1)
+    gave_up, _ = step(replace(STARTING, history=crashed(CRASHES_ALLOWED - 1)), DIED, CRASH_WINDOW - 1)
+    later, _ = step(replace(STARTING, history=crashed(CRASHES_ALLOWED - 1)), DIED, CRASH_WINDOW)
 
     assert isinstance(almost, BackingOff)
     assert isinstance(gave_up, Failed)
@@ -191,15 +193,15 @@ def test_the_fifth_crash_within_the_window_is_the_last() -> None:
 def test_a_new_try_after_giving_up_has_a_new_budget(event: Event) -> None:
     after, _ = step(Failed(crashed(5), "too often"), event, 1.0)
 
-    assert (after.ledger.recent, after.ledger.streak, after.ledger.crashes) == ((), 0, 5)
+    assert (after.history.recent, after.history.streak, after.history.crashes) == ((), 0, 5)
 
 
 @pytest.mark.parametrize("state", [STARTING, READY, SILENT])
 def test_a_repair_forgives_no_crash(state: State) -> None:
-    after, _ = step(replace(state, ledger=crashed(4)), RepairAsked("its memory"), 1.0)
+    after, _ = step(replace(state, history=crashed(4)), RepairAsked("its memory"), 1.0)
 
     assert isinstance(after, Ending)
-    assert (after.ledger, after.crashed, after.why) == (crashed(4), False, "its memory")
+    assert (after.history, after.crashed, after.why) == (crashed(4), False, "its memory")
 
 
 @pytest.mark.parametrize(
@@ -215,13 +217,13 @@ def test_what_lies_outside_is_no_crash_and_is_tried_for_as_long_as_it_takes(stat
         after, _ = step(at, event, now)
         assert isinstance(after, BackingOff)
         assert after.until - now == min(2.0 ** (tries - 1), BACK_OFF_CAP)
-        assert (after.ledger.crashes, after.ledger.trouble) == (0, event.why)  # type: ignore[union-attr]
-        now, at = after.until, replace(state, ledger=after.ledger)
+        assert (after.history.crashes, after.history.last_failure) == (0, event.why)  # type: ignore[union-attr]
+        now, at = after.until, replace(state, history=after.history)
 
 
 def test_a_server_that_was_steady_is_tried_again_soon() -> None:
-    shaky, _ = step(replace(READY, ledger=crashed(3)), DIED, STEADY_SECONDS - 1)
-    steady, _ = step(replace(READY, ledger=crashed(3)), DIED, STEADY_SECONDS)
+    shaky, _ = step(replace(READY, history=crashed(3)), DIED, STEADY_SECONDS - 1)
+    steady, _ = step(replace(READY, history=crashed(3)), DIED, STEADY_SECONDS)
 
     assert isinstance(shaky, BackingOff)
     assert isinstance(steady, BackingOff)
@@ -264,7 +266,7 @@ EVENTS: list[Callable[[float], Event]] = [
     lambda _: Silent(busy=False),
     lambda chance: Silent(busy=True, spinning=True, route="/loop" if chance < 0.5 else None),
     lambda chance: Listening(busy=chance < 0.5),
-    lambda _: FatalSaid("no TypeScript"),
+    lambda _: FatalLogged("no TypeScript"),
     lambda _: Answered(),
     lambda chance: Exited("it died", chance),
     lambda chance: LaunchFailed("it was not there", chance),
@@ -287,7 +289,7 @@ class World:
     """What is really there, for the walks: a launch under way or a process, told to end or not."""
 
     def __init__(self) -> None:
-        self.state: State = first(0.0)
+        self.state: State = initial_state(0.0)
         self.now = 0.0
         self.launching = False
         self.processes = 0
@@ -297,7 +299,7 @@ class World:
         match event:
             case Spawned() | LaunchFailed():
                 return self.launching
-            case Exited() | Answered() | Silent() | Listening() | FatalSaid():
+            case Exited() | Answered() | Silent() | Listening() | FatalLogged():
                 return self.processes > 0
             case _:
                 return True
@@ -333,9 +335,9 @@ class World:
             assert at <= self.told_at + GRACE_SECONDS, "told to end and never killed"
         if isinstance(self.state, BackingOff):
             assert self.state.until <= self.now + BACK_OFF_CAP
-            assert len(self.state.ledger.recent) < CRASHES_ALLOWED
+            assert len(self.state.history.recent) < CRASHES_ALLOWED
         if isinstance(self.state, Failed):
-            assert len([at for at in self.state.ledger.recent if self.now - at <= CRASH_WINDOW]) <= CRASHES_ALLOWED
+            assert len([at for at in self.state.history.recent if self.now - at <= CRASH_WINDOW]) <= CRASHES_ALLOWED
 
     def pass_time(self, seconds: float) -> None:
         """Ticks come when they are due, as the supervisor's loop has it."""
@@ -385,7 +387,7 @@ def test_from_everywhere_a_stop_ends_in_time_whatever_the_process_does(
 
 @given(st.integers(1, CRASHES_ALLOWED - 1), st.floats(0, 1, exclude_max=True))
 def test_a_pause_lies_between_nothing_and_its_ceiling(crashes: int, chance: float) -> None:
-    after, _ = step(replace(STARTING, ledger=crashed(crashes - 1)), Exited("it died", chance), 1.0)
+    after, _ = step(replace(STARTING, history=crashed(crashes - 1)), Exited("it died", chance), 1.0)
 
     assert isinstance(after, BackingOff)
     assert 0 <= after.until - 1.0 <= 2 ** (crashes - 1)

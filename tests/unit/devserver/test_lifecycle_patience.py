@@ -6,40 +6,32 @@ from dataclasses import replace
 
 import pytest
 
+from agent.devserver.events import Answered, Effect, Event, Exited, FatalLogged, FilesChanged, Listening, Silent, Tick
 from agent.devserver.file_rules import Meaning
 from agent.devserver.lifecycle import step
 from agent.devserver.states import (
     BUSY_SECONDS,
+    CONFIG_FAILURES_ALLOWED,
+    EDITED_LOOP_SECONDS,
     FATAL_SECONDS,
     FIRST_LOOP_SECONDS,
     HUNG_SECONDS,
-    KNOWN_ALLOWED,
     LOOP_SECONDS,
-    MENDED_SECONDS,
     STALLED_SECONDS,
     START_SECONDS,
-    Answered,
     BackingOff,
-    Effect,
+    CrashHistory,
     Ending,
-    Event,
-    Exited,
     Failed,
-    FatalSaid,
-    FilesChanged,
     Launching,
-    Ledger,
-    Listening,
     Ready,
-    Silent,
     Starting,
     State,
-    Tick,
     Unresponsive,
     deadline,
 )
 
-NEW = Ledger()
+NEW = CrashHistory()
 STARTING = Starting(NEW, 7, answer_by=START_SECONDS)
 READY = Ready(NEW, 7, since=0.0)
 SILENT = Unresponsive(NEW, 7, since=0.0, restart_at=HUNG_SECONDS, limit_at=BUSY_SECONDS)
@@ -68,7 +60,7 @@ def test_a_starting_server_that_is_silent_and_idle_is_not_waited_for_until_the_e
 
 
 def test_one_that_said_that_it_gave_up_is_believed_once_it_is_silent_and_idle_too() -> None:
-    said, _ = after(STARTING, (FatalSaid("no TypeScript"), 1.0))
+    said, _ = after(STARTING, (FatalLogged("no TypeScript"), 1.0))
     silent, _ = after(said, (Silent(busy=False), 2.0))
     lives, _ = after(silent, (Listening(busy=False), 3.0))
     ended, _ = after(silent, (Tick(), 2.0 + FATAL_SECONDS))
@@ -77,12 +69,12 @@ def test_one_that_said_that_it_gave_up_is_believed_once_it_is_silent_and_idle_to
     assert deadline(silent) == 2.0 + FATAL_SECONDS
     assert deadline(lives) == 2.0 + STALLED_SECONDS
     assert isinstance(ended, Ending)
-    assert ended.ledger.trouble == "it never answers after this: no TypeScript"
+    assert ended.history.last_failure == "it never answers after this: no TypeScript"
 
 
 @pytest.mark.parametrize("meaning", ["sources", "packages", "config", "restart"])
 def test_any_change_starts_one_anew_that_said_that_it_gave_up(meaning: Meaning) -> None:
-    ended, effects = after(STARTING, (FatalSaid("no TypeScript"), 1.0), (FilesChanged(meaning, "why"), 1.5))
+    ended, effects = after(STARTING, (FatalLogged("no TypeScript"), 1.0), (FilesChanged(meaning, "why"), 1.5))
 
     assert isinstance(ended, Ending)
     assert (ended.crashed, effects) == (False, (Effect.TERMINATE,))
@@ -108,19 +100,19 @@ def test_a_server_whose_first_page_waits_for_a_slow_service_is_ready() -> None:
 
 
 def test_the_same_error_of_the_configuration_twice_is_given_up_and_any_change_starts_it_at_once() -> None:
-    died = Exited("next.config cannot be loaded", 1.0, known=True)
+    died = Exited("next.config cannot be loaded", 1.0, config_error=True)
     once, _ = after(STARTING, (died, 1.0))
     assert isinstance(once, BackingOff)
-    twice, _ = after(replace(STARTING, ledger=once.ledger), (died, 2.0))
-    other, _ = after(replace(STARTING, ledger=once.ledger), (replace(died, why="another"), 2.0))
+    twice, _ = after(replace(STARTING, history=once.history), (died, 2.0))
+    other, _ = after(replace(STARTING, history=once.history), (replace(died, why="another"), 2.0))
 
     assert isinstance(twice, Failed)
-    assert (twice.why, twice.ledger.crashes) == ("next.config cannot be loaded", KNOWN_ALLOWED)
+    assert (twice.why, twice.history.crashes) == ("next.config cannot be loaded", CONFIG_FAILURES_ALLOWED)
     assert isinstance(other, BackingOff)
     for state in (once, twice):
         started, effects = step(state, FilesChanged("sources"), 3.0)
         assert isinstance(started, Launching)
-        assert (effects, started.ledger.known) == ((Effect.LAUNCH,), 0)
+        assert (effects, started.history.config_failures) == ((Effect.LAUNCH,), 0)
 
 
 def test_a_server_that_spins_is_ended_with_its_route_which_is_no_crash() -> None:
@@ -144,7 +136,7 @@ def test_one_that_spins_for_no_request_is_a_crash() -> None:
 def test_a_change_ends_one_that_spins_within_seconds_and_keeps_no_route_away(*, mended_first: bool) -> None:
     change = FilesChanged("sources")
     if mended_first:  # while it hung already, and nobody had noticed
-        state, effects = after(READY, (change, 5.0), (SPINS, 8.0), (Tick(), 8.0 + MENDED_SECONDS))
+        state, effects = after(READY, (change, 5.0), (SPINS, 8.0), (Tick(), 8.0 + EDITED_LOOP_SECONDS))
     else:
         state, effects = after(READY, (SPINS, 8.0), (change, 9.0))
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.isolation.child_environment import for_child
-from agent.isolation.sandbox import confined, end_all
-from agent.isolation.user import DevUser, Tools
+from agent.isolation.sandbox import confined, kill_all_command
+from agent.isolation.user import DevUser, SandboxTools
 
 USER = DevUser(
     *("preview", 1000, 1001, Path("/home/preview"), Path("/tmp")),
-    tools=Tools("/b/nice", "/b/choom", "/b/prlimit", "/b/setpriv"),
+    tools=SandboxTools("/b/nice", "/b/choom", "/b/prlimit", "/b/setpriv"),
 )
 
 
@@ -35,8 +35,8 @@ def test_no_program_of_the_chain_is_looked_up_on_the_path() -> None:
 
 
 def test_the_last_resort_ends_the_users_processes_and_could_end_no_others() -> None:
-    assert end_all(None) is None
-    command = end_all(USER)
+    assert kill_all_command(None) is None
+    command = kill_all_command(USER)
     assert command is not None
     assert command[0] == "/b/setpriv"
     assert "--reuid=1000" in command

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ConfigError
-from agent.isolation.user import KERNEL, OWN_KERNEL, look, may_write, prepare
+from agent.isolation.user import KERNEL, OWN_KERNEL, choose_user, may_write, prepare_user
 from tests.peers.split import NOBODY, needs_split, nobody, open_folder, settings
 
 
@@ -23,20 +23,20 @@ def place() -> Iterator[Path]:
 
 def refusal(folder: Path, **environ: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        look(settings(folder, **environ), {})
+        choose_user(settings(folder, **environ), {})
     return str(caught.value)
 
 
 def test_an_agent_that_is_not_root_says_that_nothing_is_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    found = look(settings(tmp_path), {})
+    found = choose_user(settings(tmp_path), {})
     assert (found.user, found.root, found.facts.user) == (None, False, None)
     assert "does not run as root" in found.facts.reason
 
 
 @needs_split
 def test_a_user_that_does_not_exist_is_named(place: Path) -> None:
-    found = look(settings(place, DEV_USER="no-such-user"), {})
+    found = choose_user(settings(place, DEV_USER="no-such-user"), {})
     assert (found.user, found.root) == (None, True)
     assert "there is no user no-such-user (DEV_USER)" in found.reason
 
@@ -44,7 +44,7 @@ def test_a_user_that_does_not_exist_is_named(place: Path) -> None:
 @needs_split
 def test_missing_tools_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name, **_: None if name == "setpriv" else f"/usr/bin/{name}")
-    found = look(settings(place), {})
+    found = choose_user(settings(place), {})
     assert (found.user, found.root) == (None, True)
     assert "setpriv cannot be found (Debian: coreutils, util-linux)" in found.reason
 
@@ -55,14 +55,14 @@ def test_the_tools_are_not_looked_for_on_the_path(place: Path, monkeypatch: pyte
     planted.write_text("#!/bin/sh\n")
     planted.chmod(0o755)
     monkeypatch.setenv("PATH", str(place))
-    user = look(settings(place), {"PATH": str(place)}).user
+    user = choose_user(settings(place), {"PATH": str(place)}).user
     assert user is not None
     assert not user.tools.setpriv.startswith(str(place))
 
 
 @needs_split
 def test_a_number_without_a_name_is_a_user_and_a_group(place: Path) -> None:
-    user = look(settings(place, DEV_USER="54321"), {}).user
+    user = choose_user(settings(place, DEV_USER="54321"), {}).user
     assert user is not None
     assert (user.name, user.uid, user.gid) == ("54321", 54321, 54321)
 
@@ -97,10 +97,10 @@ def test_a_place_that_the_user_could_exchange_is_refused(place: Path, setting: s
     above.chmod(mode)
     (above / "here").mkdir()
     if mode & 0o1000:
-        assert look(settings(place, **{setting: str(above / "here")}), {}).user is not None
+        assert choose_user(settings(place, **{setting: str(above / "here")}), {}).user is not None
         os.chown(above / "here", NOBODY, NOBODY)
         if setting == "WORKSPACE":
-            assert look(settings(place, WORKSPACE=str(above / "here")), {}).user is not None
+            assert choose_user(settings(place, WORKSPACE=str(above / "here")), {}).user is not None
             return
     assert f"may write to {above}" in refusal(place, **{setting: str(above / "here")})
 
@@ -119,9 +119,9 @@ def test_the_state_is_roots_alone_and_the_user_gets_a_home_and_a_scratch_folder(
     wanted.state_dir.mkdir(mode=0o777)
     os.chown(wanted.state_dir, NOBODY, NOBODY)
     (place / "closed").mkdir(mode=0o700)
-    found = look(wanted, {"TMPDIR": str(place / "closed")})
+    found = choose_user(wanted, {"TMPDIR": str(place / "closed")})
     for _ in range(2):  # a second start finds what the first one made
-        prepare(found, wanted)
+        prepare_user(found, wanted)
     assert found.user is not None
     there = wanted.state_dir.stat()
     assert (there.st_uid, there.st_mode & 0o777) == (0, 0o700)
@@ -134,7 +134,7 @@ def test_the_state_is_roots_alone_and_the_user_gets_a_home_and_a_scratch_folder(
 def test_a_scratch_folder_that_serves_is_kept(place: Path) -> None:
     (place / "scratch").mkdir()
     (place / "scratch").chmod(0o1777)
-    user = look(settings(place), {"TMPDIR": str(place / "scratch")}).user
+    user = choose_user(settings(place), {"TMPDIR": str(place / "scratch")}).user
     assert user is not None
     assert user.tmp == place / "scratch"
 
@@ -167,7 +167,7 @@ def test_only_a_kernel_of_the_agents_own_is_changed(place: Path, *, own: bool) -
     (place / "state").mkdir()
     machine = {"FLY_APP_NAME": "shop", "FLY_MACHINE_ID": "1"} if own else {}
     chosen = settings(place, **machine)
-    prepare(look(chosen, {}), chosen, kernel)
+    prepare_user(choose_user(chosen, {}), chosen, kernel)
 
     said = {name: (kernel / name).read_text() for name in OWN_KERNEL}
     assert said == ({name: f"{value}\n" for name, value in OWN_KERNEL.items()} if own else dict.fromkeys(said, "7\n"))

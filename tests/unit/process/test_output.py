@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.process.output import CUT, LINE_BYTES, LINES_AHEAD, LINES_KEPT, LogTail, Splitter
+from agent.process.output import CUT, LINE_BYTES, LINES_AHEAD, LINES_KEPT, LineSplitter, LogTail
 
 
 def lines_of(*chunks: bytes) -> list[str]:
-    splitter = Splitter()
-    return [line for chunk in chunks for line in splitter.feed(chunk)] + splitter.rest()
+    splitter = LineSplitter()
+    return [line for chunk in chunks for line in splitter.feed(chunk)] + splitter.finish()
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_lines_are_whole_and_plain(chunks: tuple[bytes, ...], lines: list[str]) 
 
 
 def test_a_line_without_an_end_is_cut_and_not_kept_in_memory() -> None:
-    splitter = Splitter()
+    splitter = LineSplitter()
     for _ in range(100):
         assert splitter.feed(b"x" * 65536) == []
     assert len(splitter._open) == LINE_BYTES

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import TABLE
-from agent.devserver.command.app_command import AppCommand, of_app
+from agent.devserver.command.app_command import AppCommand, for_app
 from agent.devserver.command.app_dir import member
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,9 +69,9 @@ def test_the_defaults_of_workspace_and_state_lead_into_one_folder() -> None:
 def test_the_cache_is_warmed_by_the_command_that_the_agent_runs() -> None:
     script = (RUNTIME / "warm.mjs").read_text("utf-8")
     manifest = json.loads((RUNTIME / "next-template/package.json").read_text("utf-8"))
-    command = of_app(member("", manifest), int(default("DEV_PORT")))
+    command = for_app(member("", manifest), int(default("DEV_PORT")))
     assert isinstance(command, AppCommand)
-    words = [f"node_modules/{command.file}" if word == "{file}" else word for word in command.words[1:]]
+    words = [f"node_modules/{command.file}" if word == "{file}" else word for word in command.argv[1:]]
     (shown,) = re.findall(r"^const COMMAND = \[(.*)\];$", script, flags=re.MULTILINE)
     (port,) = re.findall(r"^const PORT = (\d+);$", script, flags=re.MULTILINE)
     assert json.loads(f"[{shown.replace('String(PORT)', json.dumps(port))}]") == words

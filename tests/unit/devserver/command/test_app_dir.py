@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.devserver.command.app_command import AppCommand, foreign, missing, of_app, of_setting, why_ended
+from agent.devserver.command.app_command import AppCommand, for_app, foreign_project, from_setting, missing, why_ended
 from agent.devserver.command.app_dir import Member, choose, framework_of, is_member, member, patterns, script_of
 
 
@@ -126,28 +126,28 @@ def test_the_script_that_serves_is_found(scripts: dict[str, str], needs: str, ex
 
 
 def command(app: Member) -> AppCommand:
-    found = of_app(app, 4000)
+    found = for_app(app, 4000)
     assert isinstance(found, AppCommand), found
     return found
 
 
 def test_next_itself_is_executed_without_a_shell_and_without_its_link() -> None:
     found = command(package(scripts={"dev": "cross-env A='b c' next dev --turbo"}, needs="next"))
-    assert found.words == ("node", "{file}", "dev", "--turbo", "-p", "4000", "-H", "127.0.0.1")
+    assert found.argv == ("node", "{file}", "dev", "--turbo", "-p", "4000", "-H", "127.0.0.1")
     assert (found.file, found.group, found.variables["A"]) == ("next/dist/bin/next", False, "b c")
     assert "PORT" not in found.variables
 
 
 def test_what_takes_a_shell_is_ended_as_a_group() -> None:
     found = command(package(scripts={"dev": "prisma generate && next dev"}, needs="next"))
-    assert found.words == ("/bin/sh", "-c", "prisma generate && next dev -p 4000 -H 127.0.0.1")
+    assert found.argv == ("/bin/sh", "-c", "prisma generate && next dev -p 4000 -H 127.0.0.1")
     assert found.group
     assert found.framework.name == "next"
 
 
 def test_a_server_of_the_apps_own_is_told_its_port_and_is_still_its_frameworks() -> None:
     found = command(package(scripts={"dev": "node server.mjs"}, needs="next"))
-    assert found.words == ("node", "server.mjs")
+    assert found.argv == ("node", "server.mjs")
     assert (found.variables["PORT"], found.variables["HOST"]) == ("4000", "127.0.0.1")
     assert (found.framework.name, found.entry) == ("next", "server.mjs")
     assert command(package(scripts={"dev": "node server.mjs"})).framework.name == "custom"
@@ -163,7 +163,7 @@ def test_a_server_of_the_apps_own_is_told_its_port_and_is_still_its_frameworks()
     ],
 )
 def test_without_a_script_the_frameworks_own_command_stands_in(needs: str, words: tuple[str, ...]) -> None:
-    assert command(package(needs=needs)).words == words
+    assert command(package(needs=needs)).argv == words
 
 
 def test_frameworks_that_share_vites_command_are_told_apart() -> None:
@@ -172,15 +172,15 @@ def test_frameworks_that_share_vites_command_are_told_apart() -> None:
 
 
 def test_a_package_that_serves_nothing_is_told_what_to_add() -> None:
-    said = of_app(package(needs="left-pad"), 4000)
+    said = for_app(package(needs="left-pad"), 4000)
     assert isinstance(said, str)
     assert "add a dev script" in said
 
 
 def test_dev_command_is_asked_as_its_framework_is() -> None:
-    assert of_setting(("node_modules/.bin/vite", "--port", "1")).framework.name == "vite"
-    assert of_setting(("./start.sh",), package(needs="astro").package).framework.name == "astro"
-    assert of_setting(("./start.sh",)).framework.name == "next"
+    assert from_setting(("node_modules/.bin/vite", "--port", "1")).framework.name == "vite"
+    assert from_setting(("./start.sh",), package(needs="astro").package).framework.name == "astro"
+    assert from_setting(("./start.sh",)).framework.name == "next"
 
 
 def test_what_is_missing_is_one_sentence_with_what_to_do() -> None:
@@ -190,7 +190,7 @@ def test_what_is_missing_is_one_sentence_with_what_to_do() -> None:
     said = missing(next_app, "apps/web", there.__contains__, lambda _: False)
     assert said == "next is not installed yet: package.json has to name it among its dependencies"
     said = missing(next_app, "", there.__contains__, lambda _: True)
-    assert said == "none of the folders app, pages, src/app, src/pages is there yet"
+    assert said == "none of the folders app, pages, src/app, src/pages exists yet"
     vite_app = command(package(scripts={"dev": "vite"}, needs="vite"))
     said = missing(vite_app, "", there.__contains__, lambda _: False)
     assert said is not None
@@ -200,13 +200,13 @@ def test_what_is_missing_is_one_sentence_with_what_to_do() -> None:
 
 
 def test_a_folder_that_is_no_web_app_is_named_for_what_it_is() -> None:
-    said = foreign({"requirements.txt", "main.py"}.__contains__)
+    said = foreign_project({"requirements.txt", "main.py"}.__contains__)
     assert said is not None
     assert said.startswith("this looks like a Python project (requirements.txt)")
-    said = foreign({"Makefile", "main.c"}.__contains__)
+    said = foreign_project({"Makefile", "main.c"}.__contains__)
     assert said is not None
     assert said.startswith("this looks like a C project (main.c)")
-    assert foreign({"README.md", "Makefile"}.__contains__) is None
+    assert foreign_project({"README.md", "Makefile"}.__contains__) is None
 
 
 def test_a_port_that_the_server_chose_itself_is_explained_when_it_was_taken() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.devserver.command.dev_script import Package, Served, serve
+from agent.devserver.command.dev_script import Package, RewrittenScript, rewrite
 from agent.devserver.command.shell_words import Unreadable, scan
 
 OURS = "-p 4000 -H 127.0.0.1"
@@ -21,8 +21,8 @@ SCRIPTS = {
 NEXT = frozenset({"next"})
 
 
-def served(text: str, dependencies: frozenset[str] = NEXT, **scripts: str) -> Served:
-    return serve("dev", Package({**SCRIPTS, **scripts, "dev": text}, dependencies), 4000)
+def served(text: str, dependencies: frozenset[str] = NEXT, **scripts: str) -> RewrittenScript:
+    return rewrite("dev", Package({**SCRIPTS, **scripts, "dev": text}, dependencies), 4000)
 
 
 @pytest.mark.parametrize(
@@ -191,4 +191,4 @@ def test_no_script_is_made_unreadable_or_takes_for_ever(words: list[str], other:
 def test_scripts_that_call_each_other_twice_each_end() -> None:
     scripts = {f"s{n}": f"npm run s{n + 1} & npm run s{n + 1}" for n in range(30)}
     package = Package({**scripts, "dev": "npm run s0"}, NEXT)
-    assert len(serve("dev", package, 4000).text) < 200_000
+    assert len(rewrite("dev", package, 4000).text) < 200_000

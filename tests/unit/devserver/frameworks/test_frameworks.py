@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from agent.devserver.address import configured, prefix_of
 from agent.devserver.frameworks import known, vite_lines
-from agent.devserver.frameworks.framework import Lines, Place
+from agent.devserver.frameworks.framework import AppLocation, OutputState
 from agent.devserver.frameworks.nextjs import NEXT, of_version
 
-HERE = Place("/w", "")
+HERE = AppLocation("/w", "")
 
 EIGHT = """\
 7:04:40 PM [vite] (client) hmr update /src/App.tsx
@@ -37,8 +37,8 @@ FIVE = """\
 """
 
 
-def heard(text: str, before: Lines | None = None, place: Place = HERE) -> Lines:
-    lines = before or Lines()
+def heard(text: str, before: OutputState | None = None, place: AppLocation = HERE) -> OutputState:
+    lines = before or OutputState()
     for line in text.splitlines():
         lines = vite_lines.read(line, lines, place)
     return lines
@@ -71,7 +71,7 @@ def test_what_the_app_prints_is_no_error() -> None:
 
 def test_a_file_that_is_named_from_the_apps_folder_is_the_sets() -> None:
     (problem,) = heard(
-        "[vite] Internal server error: x\n  File: src/App.tsx:1:0", place=Place("/w", "apps/web")
+        "[vite] Internal server error: x\n  File: src/App.tsx:1:0", place=AppLocation("/w", "apps/web")
     ).compile.errors
     assert problem.file == "apps/web/src/App.tsx"
 

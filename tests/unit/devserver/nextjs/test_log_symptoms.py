@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.devserver.nextjs.log_symptoms import PANICS_KEPT, SIGNATURE_CHARACTERS, Flag, Symptoms, fatal, heard
+from agent.devserver.nextjs.log_symptoms import (
+    PANICS_KEPT,
+    SIGNATURE_CHARACTERS,
+    Symptom,
+    Symptoms,
+    after_line,
+    fatal_error,
+)
 
 # Each from a real run: a second server, a taken port, a tmpfs of 16 KiB, one of 6 MiB and one with
 # room for a first page but not for its cache on .next, a user namespace
@@ -21,7 +28,7 @@ TITLE = "https://bugs.nextjs.org/search?category=turbopack-error-report&title=Tu
 def after(name: str) -> Symptoms:
     symptoms = Symptoms()
     for line in (NEXT_OUTPUT / f"{name}.txt").read_text("utf-8").splitlines():
-        symptoms = heard(line, symptoms, 0.0)
+        symptoms = after_line(line, symptoms, 0.0)
     return symptoms
 
 
@@ -40,7 +47,7 @@ def after(name: str) -> Symptoms:
         ("compile_error", frozenset(), 0, None),
     ],
 )
-def test_what_next_says_is_understood(name: str, flags: frozenset[Flag], panics: int, signature: str | None) -> None:
+def test_what_next_says_is_understood(name: str, flags: frozenset[Symptom], panics: int, signature: str | None) -> None:
     symptoms = after(name)
 
     assert symptoms.flags == flags
@@ -50,7 +57,7 @@ def test_what_next_says_is_understood(name: str, flags: frozenset[Flag], panics:
 def test_panics_of_one_second_are_one_panic() -> None:
     symptoms = Symptoms()
     for now in (0.0, 0.1, 0.9, 1.5, 30.0):
-        symptoms = heard(FATAL, symptoms, now)
+        symptoms = after_line(FATAL, symptoms, now)
 
     assert symptoms.panics == (0.0, 1.5, 30.0)
 
@@ -59,15 +66,15 @@ def test_panics_of_one_second_are_one_panic() -> None:
 def test_whatever_is_said_what_is_kept_is_bounded(lines: list[tuple[str, float]]) -> None:
     symptoms = Symptoms()
     for text, now in lines:
-        symptoms = heard(f"{FATAL} {text}", symptoms, now)
-        symptoms = heard(f"Turbopack {TITLE}{text}", symptoms, now)
+        symptoms = after_line(f"{FATAL} {text}", symptoms, now)
+        symptoms = after_line(f"Turbopack {TITLE}{text}", symptoms, now)
 
     assert len(symptoms.panics) <= PANICS_KEPT
     assert len(symptoms.signature or "") <= SIGNATURE_CHARACTERS
 
 
 def test_a_panic_of_another_program_is_not_turbopacks() -> None:
-    assert heard("thread 'main' panicked at src/main.rs:1:1:", Symptoms(), 0.0) == Symptoms()
+    assert after_line("thread 'main' panicked at src/main.rs:1:1:", Symptoms(), 0.0) == Symptoms()
 
 
 @pytest.mark.parametrize("part", ["turbo/", "FATAL", '"', "?title=", "panicked at ", "EMFILE: ", "turbo:"])
@@ -75,7 +82,7 @@ def test_a_line_that_is_made_to_be_slow_to_read_is_not(part: str) -> None:
     """A thousand times over; one that goes back over what it read would take minutes, and the test's own time out."""
     line = f"panicked at {part * (8192 // len(part))} x"
     for _ in range(1000):
-        heard(line, Symptoms(), 0.0)
+        after_line(line, Symptoms(), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -114,17 +121,17 @@ def test_why_next_config_could_not_be_loaded_is_the_error_behind_the_announcemen
 ) -> None:
     symptoms = Symptoms()
     for line in lines:
-        symptoms = heard(line, symptoms, 0.0)
+        symptoms = after_line(line, symptoms, 0.0)
 
     assert symptoms.config_error == error
     assert ("config_failed" in symptoms.flags) == (error is not None)
 
 
 def test_what_next_says_before_it_never_answers_is_recognised() -> None:
-    said = fatal("Failed to install required TypeScript dependencies, please install them manually to continue:")
+    said = fatal_error("Failed to install required TypeScript dependencies, please install them manually to continue:")
 
     assert said is not None
     assert "add typescript" in said
-    assert fatal("Unhandled Rejection: {") == "unhandled rejection"
-    assert fatal("\u2a2f unhandledRejection: Error: no") == "unhandled rejection: Error: no"
-    assert fatal("a page about an Unhandled Rejection: nothing") is None
+    assert fatal_error("Unhandled Rejection: {") == "unhandled rejection"
+    assert fatal_error("\u2a2f unhandledRejection: Error: no") == "unhandled rejection: Error: no"
+    assert fatal_error("a page about an Unhandled Rejection: nothing") is None

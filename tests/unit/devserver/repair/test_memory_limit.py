@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.devserver.repair import memory_limit
-from agent.devserver.repair.memory_limit import MIB, Level, Membership, Memory
-from agent.devserver.repair.memory_reader import Meter
+from agent.devserver.repair.memory_limit import MIB, Membership, Memory, MemoryLevel
+from agent.devserver.repair.memory_reader import MemoryReader
 
 HYBRID = """\
 9:name=systemd:/
@@ -55,7 +55,7 @@ MEMINFO = (
 )
 VMSTAT = "nr_free_pages 4554\noom_kill 4\n"
 STAT = "7 (a (b) c) S 1 7\n"
-MACHINE = Level("the machine", 1004620 * 1024, 404620 * 1024)
+MACHINE = MemoryLevel(1004620 * 1024, 404620 * 1024)
 
 
 def tree(root: Path, **files: str) -> Path:
@@ -127,9 +127,7 @@ def test_version_1_without_a_limit_leaves_the_machine_as_the_limit(tmp_path: Pat
         },
     )
 
-    assert Meter(vm_megabytes=None, root=root).read() == Memory(
-        MACHINE.limit, MACHINE.used, "the machine", 1, f"/{group}"
-    )
+    assert MemoryReader(vm_megabytes=None, root=root).read() == Memory(MACHINE.limit, MACHINE.used, 1, f"/{group}")
 
 
 def test_version_1_counts_what_the_kernel_cannot_take_back(tmp_path: Path) -> None:
@@ -146,9 +144,9 @@ def test_version_1_counts_what_the_kernel_cannot_take_back(tmp_path: Path) -> No
         },
     )
 
-    read = Meter(vm_megabytes=None, root=root).read(7)
+    read = MemoryReader(vm_megabytes=None, root=root).read(7)
 
-    assert read == Memory(512 * MIB, 400 * MIB - 44867584 - 57671680, f"the control group /{group}", 1, f"/{group}")
+    assert read == Memory(512 * MIB, 400 * MIB - 44867584 - 57671680, 1, f"/{group}")
 
 
 def test_version_2_takes_the_smallest_limit_on_the_way_up(tmp_path: Path) -> None:
@@ -169,9 +167,7 @@ def test_version_2_takes_the_smallest_limit_on_the_way_up(tmp_path: Path) -> Non
         },
     )
 
-    assert Meter(vm_megabytes=None, root=root).read() == Memory(
-        512 * MIB, 400 * MIB - 80 * MIB, f"the control group /{above}", 2, f"/{own}"
-    )
+    assert MemoryReader(vm_megabytes=None, root=root).read() == Memory(512 * MIB, 400 * MIB - 80 * MIB, 2, f"/{own}")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +177,7 @@ def test_version_2_takes_the_smallest_limit_on_the_way_up(tmp_path: Path) -> Non
 def test_a_virtual_machine_is_its_own_limit(tmp_path: Path, megabytes: str | None, limit: int) -> None:
     root = tree(tmp_path, **{"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": ""})
 
-    assert Meter(vm_megabytes=megabytes, root=root).read() == Memory(limit, MACHINE.used, "the machine", 4)
+    assert MemoryReader(vm_megabytes=megabytes, root=root).read() == Memory(limit, MACHINE.used, 4)
 
 
 def test_a_limit_above_what_is_mounted_is_known_by_version_1() -> None:
@@ -191,7 +187,7 @@ def test_a_limit_above_what_is_mounted_is_known_by_version_1() -> None:
         "memory.stat": f"hierarchical_memory_limit {256 * MIB}\n",
     }
 
-    assert memory_limit.levels(1, [("/g", texts)]) == [Level("the control group /g", 256 * MIB, 100 * MIB)]
+    assert memory_limit.levels(1, [texts]) == [MemoryLevel(256 * MIB, 100 * MIB)]
 
 
 def test_a_process_that_has_just_died_is_looked_for_where_it_was(tmp_path: Path) -> None:
@@ -204,10 +200,10 @@ def test_a_process_that_has_just_died_is_looked_for_where_it_was(tmp_path: Path)
             f"{group}/memory.oom_control": OOM_CONTROL,
         },
     )
-    meter = Meter(vm_megabytes=None, root=root)
-    alive = meter.read(7)
+    reader = MemoryReader(vm_megabytes=None, root=root)
+    alive = reader.read(7)
     tree(tmp_path, **{"proc/7/cgroup": HYBRID.replace("/boxes/8207837b", "/"), "proc/7/stat": STAT.replace("S", "Z")})
-    dead = meter.read(7)
+    dead = reader.read(7)
 
     assert alive is not None
     assert alive.counter == f"/{group}"
@@ -215,11 +211,11 @@ def test_a_process_that_has_just_died_is_looked_for_where_it_was(tmp_path: Path)
 
 
 def test_where_the_kernel_says_nothing_nothing_is_known(tmp_path: Path) -> None:
-    assert Meter(vm_megabytes=None, root=tmp_path).read() is None
+    assert MemoryReader(vm_megabytes=None, root=tmp_path).read() is None
 
 
 def test_this_machine_can_be_read() -> None:
-    read = Meter(vm_megabytes=None).read()
+    read = MemoryReader(vm_megabytes=None).read()
 
     assert read is not None
     assert 0 < read.used < read.limit
@@ -231,6 +227,6 @@ def test_this_machine_can_be_read() -> None:
 def test_whatever_a_file_says_nothing_breaks(cgroup: str, mounts: str, stat: str) -> None:
     member = memory_limit.membership(cgroup) or Membership(2, "/")
     memory_limit.folders(mounts, member)
-    memory_limit.levels(member.version, [("/g", dict.fromkeys(memory_limit.FILES[member.version], stat))])
+    memory_limit.levels(member.version, [dict.fromkeys(memory_limit.FILES[member.version], stat)])
     memory_limit.machine(stat, stat)
     memory_limit.oom_kills(member.version, {"memory.events": stat}, stat)
