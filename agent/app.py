@@ -161,7 +161,7 @@ class Agent:
 
     async def redial(self) -> None:
         """The machine stood still: every connection may be dead, whatever it looks like."""
-        self._gateway.redial()
+        self._gateway.drop_idle_connections()
         self._sync.now()  # first, so that its held request ends because it was wanted so, and not as a failure
         await self._session.redial()
 
