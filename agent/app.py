@@ -31,7 +31,7 @@ from agent.errors import ConfigError, MachineError, Occupied
 from agent.gateway.server import Gateway
 from agent.isolation import child_environment
 from agent.isolation import user as isolation
-from agent.packages.installer import Dependencies
+from agent.packages.installer import PackageInstaller
 from agent.packages.run import Limits
 from agent.report.reporter import Reporter
 from agent.sleep.controller import Sleep
@@ -86,13 +86,13 @@ class Agent:
             environ=child_environment.for_child(environ, "", user).keys(),
             publish=self.board.files,
         )
-        self._dependencies = Dependencies(
+        self._dependencies = PackageInstaller(
             workspace=settings.workspace,
             state_dir=settings.state_dir,
             environ=environ,
             clock=clock,
             server=self._dev_server,
-            hear=self._dev_server.logs.add,
+            on_line=self._dev_server.logs.add,
             publish=self.board.install,
             problems=self.board.problems,
             limits=Limits(memory=_most_of_memory(environ)),
