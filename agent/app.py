@@ -31,7 +31,7 @@ from agent.errors import ConfigError, MachineError, Occupied
 from agent.gateway.server import Gateway
 from agent.isolation import child_environment
 from agent.isolation.user import choose_user, prepare_user
-from agent.packages.installer import Dependencies
+from agent.packages.installer import PackageInstaller
 from agent.packages.run import Limits
 from agent.report.reporter import Reporter
 from agent.sleep.controller import Sleep
@@ -86,13 +86,13 @@ class Agent:
             environ=child_environment.for_child(environ, "", user).keys(),
             publish=self.board.files,
         )
-        self._dependencies = Dependencies(
+        self._dependencies = PackageInstaller(
             workspace=settings.workspace,
             state_dir=settings.state_dir,
             environ=environ,
             clock=clock,
             server=self._dev_server,
-            hear=self._dev_server.logs.add,
+            on_line=self._dev_server.logs.add,
             publish=self.board.install,
             problems=self.board.problems,
             limits=Limits(memory=_most_of_memory(environ)),
@@ -161,7 +161,7 @@ class Agent:
 
     async def redial(self) -> None:
         """The machine stood still: every connection may be dead, whatever it looks like."""
-        self._gateway.redial()
+        self._gateway.drop_idle_connections()
         self._sync.now()  # first, so that its held request ends because it was wanted so, and not as a failure
         await self._session.redial()
 

@@ -1,1 +1,4 @@
-"""What the app's own files say before anything runs them: files that cannot be parsed, and notes for their author."""
+"""Checks the app's own files before anything runs them: files that cannot be parsed, and notes for the author.
+
+Start reading at `review.py`, which decides and is pure; `reader.py` reads the files.
+"""

@@ -1,9 +1,9 @@
-"""Reads the app's own files after each applied set, and publishes what `review` says of them.
+"""Reads the app's own files after each applied set, and publishes the findings of `review`.
 
 Invariants:
-  - A file is opened without following links, in any of its folders: the app's code can put a link there, and lines of
-    what is read are shown to people.
-  - A set that touches none of these files costs no read. What is read is bounded in number and size.
+  - A file is opened without following links in any of its folders, because the app's code can create links, and lines
+    of what is read are shown to people.
+  - A set that touches none of these files costs no read. Number and size of the files that are read are limited.
 
 What must not live here: what a file means (review.py).
 """
@@ -26,7 +26,7 @@ from agent.status import Applied, FileFacts
 
 FILE_BYTES: Final = 16 * 2**20
 JSON_FILES: Final = 200
-"""Files of JSON_NAMES that are looked at, wherever they lie: a monorepo has two for each member."""
+"""How many files of JSON_NAMES are read, in all folders: a monorepo has two for each member."""
 
 _NEXT = "node_modules/next/package.json"
 _MIDDLEWARE = frozenset(path for _, _, path in review.MIDDLEWARE)
@@ -34,10 +34,10 @@ _AT_ROOT = frozenset(review.READ) | frozenset(review.JSON_NAMES)
 
 
 class AppFiles:
-    """Only for the loop's own thread; `run` may be called once."""
+    """Not thread-safe: only for the event loop's thread. `run` may be called once."""
 
     def __init__(self, *, workspace: Path, environ: AbstractSet[str], publish: Callable[[FileFacts], None]) -> None:
-        """`environ`: the names of the variables that the app's own programs are given."""
+        """`environ`: the names of the environment variables that the app's programs get."""
         self._workspace = workspace
         self._environ = environ
         self._publish = publish
@@ -46,7 +46,7 @@ class AppFiles:
         self._seen = False
 
     def files_changed(self, applied: Applied) -> None:
-        """A set is on disk, whole."""
+        """Called when a whole set is on disk."""
         touched = {*applied.written, *applied.deleted}
         json_files = {path for path in applied.written if review.is_json(path)}
         self._paths |= (
@@ -57,7 +57,7 @@ class AppFiles:
             self._changed.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Review the files whenever they have changed, until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -78,8 +78,8 @@ class AppFiles:
 
 
 def read_inside(root: int, path: str) -> bytes | None:
-    """The content of the regular file `path` in the folder that the descriptor `root` is of; None without one, where a
-    link leads to it, and where it is over FILE_BYTES.
+    """The content of the regular file `path` below the folder descriptor `root`; None if there is none, if a link is in
+    its path, or if it is larger than FILE_BYTES.
     """
     *folders, name = path.split("/")
     at, ours = root, []

@@ -1,10 +1,10 @@
-"""The app's own files → which of them are broken, and what their author should know. Pure.
+"""Finds broken files of the app, and writes notes for its author. Pure.
 
-Next answers a tsconfig.json that it cannot parse with an unhandled rejection and never serves a page; two files of
-which it takes one end the same way. Both can be read off the files, within a second of their arrival. Notes are no
-errors: they explain what an author may wonder about.
+If tsconfig.json cannot be parsed, Next ends in an unhandled rejection and never serves a page; if two files exist of
+which it accepts one, it does the same. Both can be seen in the files within a second of their arrival. A note is not an
+error: it explains what an author may wonder about.
 
-What must not live here: reading (reader.py), and the root's package.json, which the installer reads anyway.
+What must not live here: reading files (reader.py), and the package.json of the root, which the installer checks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ JSON_NAMES: Final[Mapping[str, Source]] = {
     "tsconfig.json": "dev_server",
     "jsconfig.json": "dev_server",
 }
-"""File name → whose problem it is when such a file cannot be parsed."""
+"""File name → the source of the problem if such a file cannot be parsed."""
 _WITH_COMMENTS: Final = frozenset({"tsconfig.json", "jsconfig.json"})
 
 SERVERS: Final = tuple(f"server.{extension}" for extension in ("ts", "js", "mjs", "cjs", "mts"))
@@ -40,7 +40,7 @@ MIDDLEWARE: Final = tuple(
     for extension in _EXTENSIONS
 )
 READ: Final = (*SERVERS, *EXAMPLES, *ENV_FILES, "package.json")
-"""What is read at the root besides the files of JSON_NAMES, which are read wherever they are."""
+"""What is read at the root. The files of JSON_NAMES are read in every folder."""
 NAMES_SHOWN: Final = 12
 
 _VARIABLE = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=", re.MULTILINE)
@@ -63,7 +63,7 @@ def review(
         name = path.rpartition("/")[2]
         problem = _unreadable(path, files[path], JSON_NAMES[name], jsonc=name in _WITH_COMMENTS)
         if problem is not None:
-            # An installer does without a lock file, and only the root's tsconfig is Next's own.
+            # An installation works without a lock file, and Next reads only the root's tsconfig.json.
             (broken if path in _WITH_COMMENTS else faulty).append(problem)
     broken += _two_of_a_kind(there, next_major)
     notes = [*_unused_servers(files), *_no_env_file(files, environ)]
@@ -78,7 +78,7 @@ def _unreadable(path: str, data: bytes, source: Source, *, jsonc: bool) -> Probl
 
 
 def _two_of_a_kind(there: AbstractSet[str], next_major: int | None) -> list[Problem]:
-    """Next 16 calls middleware "proxy", and does not start where both are."""
+    """The problem of middleware beside proxy: Next 16 has renamed it, and does not start if both exist."""
     if next_major is None or next_major < 16:
         return []
     found = {name: path for _, name, path in MIDDLEWARE if path in there}
@@ -111,15 +111,15 @@ def _names(script: str, file: str) -> bool:
 
 def _dev_script(manifest: bytes) -> str | None:
     try:
-        said = orjson.loads(manifest)
-        script = said["scripts"]["dev"]
+        parsed = orjson.loads(manifest)
+        script = parsed["scripts"]["dev"]
     except (orjson.JSONDecodeError, LookupError, TypeError):
         return None
     return script if isinstance(script, str) else None
 
 
 def _no_env_file(files: Mapping[str, bytes], environ: AbstractSet[str]) -> list[Note]:
-    """An example of an .env file, where there is none with values."""
+    """A note if there is an example of an .env file but no .env file, and variables of it are not set."""
     example = next((name for name in EXAMPLES if name in files), None)
     if example is None or any(name in files for name in (".env", ".env.local")):
         return []
@@ -138,5 +138,5 @@ def _no_env_file(files: Mapping[str, bytes], environ: AbstractSet[str]) -> list[
 
 
 def variables(env_file: bytes) -> Sequence[str]:
-    """The names that an .env file sets, in its order."""
+    """The names of the variables that an .env file sets, in its order."""
     return list(dict.fromkeys(_VARIABLE.findall(env_file.decode("utf-8", "replace"))))

@@ -1,5 +1,4 @@
-"""The public port: stands in front of the dev server, and speaks for it while it cannot.
+"""The public port: a proxy in front of the dev server, with pages of its own while there is no app to show.
 
-`server.Gateway` is what app.py builds. http1, bodies, frames, headers, routing, classes,
-answers and pages.view decide and touch nothing.
+Start reading at `connection.py`, which serves one browser connection; `server.py` has `Gateway`, which app.py builds.
 """

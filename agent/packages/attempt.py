@@ -1,8 +1,8 @@
-"""One installation from its first change of the disk to its end: which runs of the manager it takes, and what follows.
+"""One installation: makes the package manager and node_modules ready, runs the manager, and records the outcome.
 
-In order: the manager is made ready; node_modules is made ready; the manager runs; where it failed for a reason that
-another way of calling it overcomes, it runs again; lock files and package.json become the app's own again; node_modules
-counts as what was wanted, or goes back to what it was.
+Step 1: find or fetch the manager. Step 2: prepare node_modules. Step 3: run the manager; where it fails for a reason
+that other arguments overcome, run it again. Step 4: restore lock files and package.json. Step 5: record that
+node_modules matches what was wanted, or put the old tree back.
 
 What must not live here: when to install (installer.py), and how a manager is called (managers.py).
 """
@@ -18,13 +18,13 @@ from typing import Final, ParamSpec, TypeVar
 from agent.errors import DiskError
 from agent.package_files import MANIFEST
 from agent.packages import managers, skipped_builds
-from agent.packages.lifecycle_scripts import with_install_scripts
-from agent.packages.manifest import with_more
-from agent.packages.node_modules import Modules
-from agent.packages.run import Ended, Installer
-from agent.packages.toolbox import Ready, Toolbox
+from agent.packages.lifecycle_scripts import packages_with_install_scripts
+from agent.packages.manifest import with_extra_packages
+from agent.packages.node_modules import NodeModules
+from agent.packages.run import CommandRunner, RunResult
+from agent.packages.toolbox import ReadyManager, Toolbox
 from agent.packages.toolchain import Manager
-from agent.packages.wanted import Wanted
+from agent.packages.wanted import WantedPackages
 from agent.status import Problem
 
 P = ParamSpec("P")
@@ -36,166 +36,172 @@ PEER_CONFLICT: Final = "peer-conflict"
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """`keep`: packages as `name@version` that stay, although package.json does not name them. `gone`: those that it
-    names no more. `prune`: npm is to take away what nobody asks for. `final`: node_modules then is what `wanted` says.
-    `anew`: nothing of the tree that is there takes part.
-    """
-
-    wanted: Wanted
+class InstallTask:
+    wanted: WantedPackages
     final: bool
+    """A success makes node_modules match `wanted`, and is recorded."""
     keep: tuple[str, ...] = ()
-    gone: tuple[str, ...] = ()
+    """`name@version` of packages that stay although package.json does not name them."""
+    removed: tuple[str, ...] = ()
+    """Packages that package.json no longer names."""
     prune: bool = False
-    anew: bool = False
+    """npm removes packages that nothing asks for."""
+    from_scratch: bool = False
+    """The existing tree is moved away first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """`notes`: what there is to say about a success besides `Wanted.notes`."""
-
-    ended: Ended
+class InstallResult:
+    run: RunResult
     manager: Manager
+    """The manager that ran, which may stand in for the wanted one."""
     notes: tuple[Problem, ...] = ()
+    """Warnings about a success, besides `WantedPackages.notes`."""
 
 
 @dataclass(slots=True)
-class _Runs:
-    """The runs of one installation. `seconds`: all of them together."""
+class _Attempt:
+    """The runs of one installation."""
 
-    ready: Ready
+    ready: ReadyManager
     seconds: float = 0.0
+    """The duration of all runs together."""
     notes: list[Problem] = field(default_factory=list)
 
 
-class Attempts:
-    """Only for one caller at a time."""
+class InstallAttempts:
+    """Not reentrant: one installation at a time."""
 
     def __init__(
         self,
         *,
-        modules: Modules,
-        installer: Installer,
+        modules: NodeModules,
+        runner: CommandRunner,
         toolbox: Toolbox,
         progress: Callable[[str], None],
         vacate: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`vacate` ends the dev server before the packages that it has loaded are moved away."""
+        """`vacate` stops the dev server before the packages that it has loaded are moved away."""
         self._modules = modules
-        self._installer = installer
+        self._runner = runner
         self._toolbox = toolbox
         self._progress = progress
         self._vacate = vacate
 
-    async def run(self, task: Task) -> Result:
-        """Install. A failure is a value, also one of the disk."""
+    async def install(self, task: InstallTask) -> InstallResult:
+        """Run one installation. Failures are returned, also those of the disk."""
         manager = task.wanted.manager
         try:
-            ready = await self._toolbox.ready(task.wanted.tool, self._progress)
+            ready = await self._toolbox.ready_manager(task.wanted.tool, self._progress)
             manager = ready.manager
-            runs = _Runs(ready, notes=list(ready.notes))
-            ended = await self._run(task, runs)
+            attempt = _Attempt(ready, notes=list(ready.notes))
+            result = await self._install_with(task, attempt)
         except DiskError as error:
-            return Result(Ended(0.0, str(error)), manager)
-        return Result(replace(ended, seconds=runs.seconds or ended.seconds), manager, tuple(runs.notes))
+            return InstallResult(RunResult(0.0, str(error)), manager)
+        result = replace(result, seconds=attempt.seconds or result.seconds)
+        return InstallResult(result, manager, tuple(attempt.notes))
 
-    async def _run(self, task: Task, runs: _Runs) -> Ended:
-        wanted, manager = task.wanted, runs.ready.manager
-        # Read before anything changes: a tree that was made without regard to peers conflicts each time anew.
-        lenient = any(code == PEER_CONFLICT for _, code in await self._call(self._modules.notes))
-        locks = await self._call(self._modules.locks)
+    async def _install_with(self, task: InstallTask, attempt: _Attempt) -> RunResult:
+        wanted, manager = task.wanted, attempt.ready.manager
+        # Read before anything changes. A tree that was installed without regard to peers conflicts every time.
+        had_conflict = any(code == PEER_CONFLICT for _, code in await self._call(self._modules.recorded_notes))
+        locks = await self._call(self._modules.read_locks)
         await self._call(
-            self._modules.begin,
-            layout=managers.layout(manager),
+            self._modules.prepare,
+            layout=managers.tree_layout(manager),
             own_files=manager != "pnpm" and wanted.own_scripts is not None,
             prune=task.prune and manager == "npm",
-            anew=task.anew,
+            from_scratch=task.from_scratch,
         )
-        if manager == "bun":  # it takes away what its lock file had, and the backend's may never have had it
-            await self._call(self._modules.drop, task.gone)
+        if manager == "bun":  # it removes what its own lock file listed, and the backend's lock file may list less
+            await self._call(self._modules.remove_packages, task.removed)
         try:
-            ended = await self._call_manager(task, runs, keep=task.keep)
-            if ended.why is not None and task.keep and not ended.cut_short:
-                # Removed packages can conflict with new ones. Without them their imports may fail for a moment.
-                ended = await self._call_manager(task, runs)
-            if ended.cause is not None and ended.cause.code == "ERESOLVE":
-                ended = await self._despite_peers(task, runs, ended, lenient=lenient)
+            result = await self._run_manager(task, attempt, keep=task.keep)
+            if result.failure is not None and task.keep and not result.incomplete:
+                # Removed packages can conflict with new ones. Retry without keeping them; imports of them may fail
+                # briefly.
+                result = await self._run_manager(task, attempt)
+            if result.cause is not None and result.cause.code == "ERESOLVE":
+                result = await self._retry_peer_conflict(task, attempt, result, had_conflict=had_conflict)
         finally:
-            await asyncio.shield(self._call(self._modules.restore, locks))
-        if ended.why is None:
-            runs.notes += await self._skipped(manager, ended)
-        if ended.why is None and task.final:
-            await self._call(
-                self._modules.note, wanted.digest, [(note.message, note.code or "") for note in runs.notes]
-            )
+            await asyncio.shield(self._call(self._modules.restore_files, locks))
+        if result.failure is None:
+            attempt.notes += await self._skipped_builds(manager, result)
+        if result.failure is None and task.final:
+            notes = [(note.message, note.code or "") for note in attempt.notes]
+            await self._call(self._modules.record_installed, wanted.digest, notes)
         else:
-            await self._call(self._modules.put_back if ended.cut_short else self._modules.end)
-        return ended
+            await self._call(self._modules.put_back_old if result.incomplete else self._modules.keep_after_failure)
+        return result
 
-    async def _call_manager(
-        self, task: Task, runs: _Runs, *, keep: tuple[str, ...] = (), legacy_peers: bool = False
-    ) -> Ended:
-        wanted, ready = task.wanted, runs.ready
+    async def _run_manager(
+        self, task: InstallTask, attempt: _Attempt, *, keep: tuple[str, ...] = (), legacy_peers: bool = False
+    ) -> RunResult:
+        wanted, ready = task.wanted, attempt.ready
         more = (*keep, *(f"{name}@{version}" for name, version in wanted.extras))
-        if more and not managers.takes_packages(ready.manager):
+        if more and not managers.accepts_packages(ready.manager):
             data = await self._call(self._modules.read, MANIFEST)
             if data is not None:
-                await self._call(self._modules.lend_manifest, with_more(data, dict(map(_name_and_spec, more))))
+                extended = with_extra_packages(data, dict(map(_name_and_spec, more)))
+                await self._call(self._modules.replace_manifest, extended)
             more = ()
-        command = managers.command(
+        command = managers.install_command(
             ready.manager, more, program=ready.program, locked=wanted.locked, legacy_peers=legacy_peers
         )
-        variables = {**await self._variables(ready.manager), **ready.variables}
+        environment = {**await self._environment(ready.manager), **ready.environment}
         try:
-            ended = await self._installer.run(ready.manager, command, self._progress, variables)
+            result = await self._runner.run(ready.manager, command, self._progress, environment)
         finally:
-            await asyncio.shield(self._call(self._modules.take_back_manifest))
-        runs.seconds += ended.seconds
-        return ended
+            await asyncio.shield(self._call(self._modules.restore_manifest))
+        attempt.seconds += result.seconds
+        return result
 
-    async def _despite_peers(self, task: Task, runs: _Runs, ended: Ended, *, lenient: bool) -> Ended:
-        """Peer dependencies that contradict each other. Versions of the tree may be what does, so npm first chooses
-        all of them anew; then it leaves peers out of account, as it says itself that one may do.
+    async def _retry_peer_conflict(
+        self, task: InstallTask, attempt: _Attempt, failed: RunResult, *, had_conflict: bool
+    ) -> RunResult:
+        """Peer dependencies conflict. The versions of the existing tree may cause it, so npm first resolves everything
+        from scratch; if that fails too, it ignores peer dependencies, as its own message suggests.
         """
-        conflicts = ended.cause.conflicts if ended.cause is not None else ()
-        if self._modules.exist and not lenient:
-            await self._vacate("its packages have to be made anew")
-            await self._call(self._modules.set_aside)
-            again = await self._call_manager(task, runs)
-            if again.why is None or again.cut_short:
+        conflicts = failed.cause.conflicts if failed.cause is not None else ()
+        if self._modules.exists and not had_conflict:
+            await self._vacate("its packages have to be installed from scratch")
+            await self._call(self._modules.move_aside)
+            again = await self._run_manager(task, attempt)
+            if again.failure is None or again.incomplete:
                 return again
-            await self._call(self._modules.put_back)
-        again = await self._call_manager(task, runs, legacy_peers=True)
-        if again.why is None:
+            await self._call(self._modules.put_back_old)
+        again = await self._run_manager(task, attempt, legacy_peers=True)
+        if again.failure is None:
             message = (
-                "packages ask for versions of each other that contradict: "
-                f"{', '.join(conflicts) or 'npm says which in the log'}. They are installed with --legacy-peer-deps"
+                "the peer dependencies of some packages conflict: "
+                f"{', '.join(conflicts) or 'the log shows which'}. They were installed with --legacy-peer-deps"
             )
-            detail = ended.why.partition("\n")[2] if ended.why else ""
-            runs.notes.append(
+            detail = failed.failure.partition("\n")[2] if failed.failure else ""
+            attempt.notes.append(
                 Problem("install", f"{message}\n{detail}".strip(), MANIFEST, level="warning", code=PEER_CONFLICT)
             )
         return again
 
-    async def _skipped(self, manager: Manager, ended: Ended) -> list[Problem]:
-        names = skipped_builds.skipped(manager, ended.printed)
-        if manager == "bun" and (count := skipped_builds.blocked_by_bun(ended.printed)):
-            names = await self._call(with_install_scripts, self._modules)
+    async def _skipped_builds(self, manager: Manager, result: RunResult) -> list[Problem]:
+        names = skipped_builds.skipped_packages(manager, result.printed)
+        if manager == "bun" and (count := skipped_builds.count_blocked_by_bun(result.printed)):
+            names = await self._call(packages_with_install_scripts, self._modules)
             names = names if len(names) == count else (f"{count} packages",)
-        return [skipped_builds.note(manager, names)] if names else []
+        return [skipped_builds.skipped_note(manager, names)] if names else []
 
-    async def _variables(self, manager: Manager) -> dict[str, str]:
+    async def _environment(self, manager: Manager) -> dict[str, str]:
         if manager != "yarn-berry":
-            return managers.variables(manager)
+            return managers.environment(manager)
         yarnrc = await self._call(self._modules.read, YARNRC) or b""
-        npmrcs = (await self._call(self._modules.read, NPMRC) or b"", await asyncio.to_thread(self._installer.npmrc))
-        return managers.variables(manager, yarnrc=yarnrc, npmrcs=npmrcs)
+        npmrcs = (await self._call(self._modules.read, NPMRC) or b"", await asyncio.to_thread(self._runner.npmrc))
+        return managers.environment(manager, yarnrc=yarnrc, npmrcs=npmrcs)
 
     async def _call(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `call` in a thread. On cancellation it is asked to end soon."""
         try:
             return await asyncio.to_thread(partial(call, *args, **kwargs))
         except asyncio.CancelledError:
-            self._modules.hurry()
+            self._modules.abort_soon()
             raise
 
 

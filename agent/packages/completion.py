@@ -1,7 +1,7 @@
-"""The packages that Next.js installs by itself at its start when a TypeScript app does not list them. Pure.
+"""The packages that Next.js installs at its start if a TypeScript app does not list them. Pure.
 
-Next would add them unpinned, with its own choice of package manager, and would write them into package.json. The agent
-adds them to each of its installations instead, so that nothing is missing when Next looks.
+Next would install them unpinned, with its own choice of package manager, and write them into package.json. The agent
+adds them to each installation instead, so that Next finds nothing missing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from agent.packages import semver
 TYPESCRIPT: Final = "5.9.3"
 NODE_TYPES: Final = "22.19.1"
 REACT_TYPES: Final[Mapping[int, str]] = {17: "17.0.93", 18: "18.3.8", 19: "19.2.7"}
-"""Major of react → @types/react. The newest is also taken for tags such as `latest`."""
+"""Major version of react → version of @types/react. The newest one is also used for tags such as `latest`."""
 
 
-def missing(specs: Mapping[str, str], managed: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Package and version of what a TypeScript app on Next.js needs besides `specs`. `managed`: the app's own files."""
+def missing_packages(specs: Mapping[str, str], managed: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Package and version of what a TypeScript app on Next.js needs besides `specs`; empty for other apps.
+
+    `managed`: the app's own files.
+    """
     if "next" not in specs or not any(_is_typescript(path) for path in managed):
         return ()
     newest = REACT_TYPES[max(REACT_TYPES)]

@@ -1,8 +1,8 @@
-"""Which install scripts read files of the app, and which files: after a change of one the script is due again. Pure.
+"""Finds the install scripts that read files of the app, so that they run again when one of these files changes. Pure.
 
-A script of a package knows the app's folder only through INIT_CWD (PROJECT_CWD under yarn), so a script without that
-word reads nothing of the app. What it reads is found by name: a file of the app whose name stands in the script's text,
-or that a known generator is known to read.
+A script of a package can find the app's folder only through INIT_CWD (PROJECT_CWD under yarn), so one that does not
+mention them reads nothing of the app. Its inputs are found by name: files of the app whose name appears in the script's
+text, or that a known generator reads.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
-OWN: Final = ""
-"""The name of the app's own scripts among those of packages."""
+APP_SCRIPTS: Final = ""
+"""The generator name of the app's own scripts."""
 
 _APP_FOLDER: Final = re.compile(r"\b(?:INIT_CWD|PROJECT_CWD)\b")
 _SOURCES: Final = (".ts", ".tsx", ".js", ".jsx", ".mjs", ".cjs", ".css", ".map")
@@ -28,38 +28,40 @@ _KNOWN: Final[tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]] = (
     (re.compile(r"\bpatch-package\b"), re.compile(r"patches/.*\.patch")),
     (re.compile(r"\b(?:graphql-codegen|graphql-code-generator)\b"), re.compile(r"codegen\.(?:ya?ml|[cm]?[jt]s)")),
 )
-"""A word in a script → the files of the app that such a generator reads."""
+"""A word in a script → the files of the app that this generator reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """Scripts that read files of the app. `folder`: where they run, relative to the workspace. `text`: all that is
-    known of what they do.
-    """
+    """The install scripts of one package, or of the app, that read files of the app."""
 
     name: str
+    """The package's name, or APP_SCRIPTS."""
     folder: str
+    """Where the scripts run, relative to the workspace."""
     scripts: tuple[tuple[str, str], ...]
+    """Event and command of each, in their order."""
     text: str
+    """The commands and the content of the files that they run, as far as known."""
 
     def reads(self, path: str) -> bool:
-        """Whether the scripts read this file of the app, as far as their text tells."""
+        """Whether the scripts read this file of the app, according to their text."""
         if any(word.search(self.text) and files.fullmatch(path) for word, files in _KNOWN):
             return True
         name = path.rpartition("/")[2]
         if name in _NEVER or not _stands_in(self.text, name):
             return False
-        # Names of sources are too common: index.js stands in every script. A whole path is meant.
-        return not name.endswith(_SOURCES) or (self.name == OWN and _stands_in(self.text, path))
+        # File names of sources are too common: every script mentions some index.js. Only a whole path counts.
+        return not name.endswith(_SOURCES) or (self.name == APP_SCRIPTS and _stands_in(self.text, path))
 
 
-def reads_the_app(text: str) -> bool:
-    """Whether the script of a package can know where the app is."""
+def can_find_app(text: str) -> bool:
+    """Whether a package's script with this text can find the app's folder."""
     return _APP_FOLDER.search(text) is not None
 
 
-def digest(generator: Generator, inputs: Mapping[str, bytes]) -> str:
-    """Stands for the scripts and for the bytes of all that they read."""
+def input_digest(generator: Generator, inputs: Mapping[str, bytes]) -> str:
+    """A digest of the scripts and of the content of all files that they read."""
     parts = [repr((generator.scripts, hashlib.sha256(generator.text.encode("utf-8", "replace")).hexdigest()))]
     parts += [f"{path} {hashlib.sha256(data).hexdigest()}" for path, data in sorted(inputs.items())]
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
@@ -71,7 +73,7 @@ def inputs_of(generator: Generator, managed: AbstractSet[str]) -> list[str]:
 
 
 def files_named(commands: Iterable[str], managed: AbstractSet[str]) -> list[str]:
-    """The app's own files that commands name: `node scripts/generate.mjs` → scripts/generate.mjs."""
+    """The app's own files that the commands name: scripts/generate.mjs in `node scripts/generate.mjs`."""
     words = {word.removeprefix("./") for command in commands for word in re.split(r"[\s'\";&|()=]+", command)}
     return sorted(words & managed)
 

@@ -1,4 +1,4 @@
-"""The packages that an installation which was cut short may have left half written: found by their age, and removed.
+"""Finds and removes the packages that an interrupted installation may have left half written, by their change time.
 
 Everything here blocks, and nothing follows a link.
 """
@@ -15,12 +15,14 @@ from agent.nofollow import remove
 _MODULES: Final = "node_modules"
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEPEST: Final = 100
-"""Packages in each other. No installer nests them so; user code may, without end."""
+"""Nested packages. No installer nests them this deep; the app's code may nest them without end."""
 
 
-def drop_younger(folder: int, than: int, depth: int = 0) -> int:
-    """`folder`: a node_modules, or a scope in one; it is closed."""
-    dropped = 0
+def remove_newer_packages(folder: int, than: int, depth: int = 0) -> int:
+    """Remove the packages that changed at `than` or later, and return their number. `folder`: a descriptor of a
+    node_modules or of a scope in one; it is closed.
+    """
+    removed = 0
     try:
         for name in os.listdir(folder):
             there = os.lstat(name, dir_fd=folder)
@@ -28,18 +30,18 @@ def drop_younger(folder: int, than: int, depth: int = 0) -> int:
                 continue
             if there.st_ctime_ns >= than and not name.startswith("@"):
                 remove(name, folder)
-                dropped += 1
+                removed += 1
                 continue
             if depth < _DEEPEST:
                 with suppress(OSError):
-                    dropped += drop_younger(_inner(name, folder), than, depth + 1)
+                    removed += remove_newer_packages(_inner_packages(name, folder), than, depth + 1)
     finally:
         os.close(folder)
-    return dropped
+    return removed
 
 
-def _inner(name: str, folder: int) -> int:
-    """The node_modules of a package, or the scope itself."""
+def _inner_packages(name: str, folder: int) -> int:
+    """A descriptor of the node_modules of a package, or of the scope itself."""
     inner = os.open(name, _FOLDER, dir_fd=folder)
     if name.startswith("@"):
         return inner

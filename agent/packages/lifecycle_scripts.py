@@ -1,6 +1,6 @@
-"""Which packages in node_modules have scripts that are run at their installation, and what these read of the app.
+"""Reads the install scripts of the packages in node_modules.
 
-Everything here blocks: it belongs in a thread. Which change of a file asks for a script again is generators.py's.
+Everything here blocks, so call it in a thread. generators.py decides which changed file asks for a script again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import orjson
 
-from agent.packages.node_modules import MODULES, Modules
+from agent.packages.node_modules import NodeModules
+from agent.packages.workspace_reader import MODULES
 
 RUN_AGAIN: Final = ("install", "postinstall")
 _SCRIPTS: Final = ("preinstall", *RUN_AGAIN)
@@ -23,24 +24,22 @@ _FILE_OF_SCRIPT: Final = re.compile(r"(?:^|\s)(?:node\s+)?(\.{0,2}/?[\w@./-]+\.[
 
 @dataclass(frozen=True, slots=True)
 class ScriptPackage:
-    """`folder`: where the package really lies, relative to the workspace. `text`: its scripts and the files that they
-    name, as far as these are its own.
-    """
-
     name: str
     version: str
     folder: str
+    """The package's real folder, relative to the workspace."""
     scripts: tuple[tuple[str, str], ...]
     text: str
+    """The commands, and the content of the package's own files that they run."""
 
 
-def with_install_scripts(modules: Modules) -> tuple[str, ...]:
-    """The names of the packages at the top of the tree that have a script to be run at their installation."""
+def packages_with_install_scripts(modules: NodeModules) -> tuple[str, ...]:
+    """The names of the top-level packages that have a script for their installation."""
     return tuple(name for name, _, manifest in _packages(modules) if _scripts(manifest, _SCRIPTS))
 
 
-def script_packages(modules: Modules) -> tuple[ScriptPackage, ...]:
-    """The packages at the top of the tree that have a script to be run once they are in place."""
+def script_packages(modules: NodeModules) -> tuple[ScriptPackage, ...]:
+    """The top-level packages that have a script to run after they are in place."""
     found = []
     for name, folder, manifest in _packages(modules):
         scripts = _scripts(manifest, RUN_AGAIN)
@@ -55,15 +54,15 @@ def script_packages(modules: Modules) -> tuple[ScriptPackage, ...]:
     return tuple(found)
 
 
-def _packages(modules: Modules) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Name, folder and package.json of each package at the top of the tree."""
+def _packages(modules: NodeModules) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, folder and package.json of each top-level package."""
     names = [name for name in modules.names() if not name.startswith((".", "@"))]
     for scope in modules.names():
         if scope.startswith("@"):
             names += [f"{scope}/{name}" for name in modules.names(f"{MODULES}/{scope}")]
     for name in names:
         folder = f"{MODULES}/{name}"
-        if target := modules.link(folder):  # pnpm's; a link out of the tree is a folder of the app's own
+        if target := modules.link(folder):  # pnpm's; a link out of the tree leads to the app's own code
             folder = posixpath.normpath(posixpath.join(posixpath.dirname(folder), target))
             if not folder.startswith(f"{MODULES}/"):
                 continue

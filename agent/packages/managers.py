@@ -1,10 +1,10 @@
-"""How each package manager is called, and what it is told through its environment. Pure.
+"""The command and the environment with which each package manager installs. Pure.
 
-All are asked the same: make node_modules what package.json and the lock file say, ask nobody anything, and leave
-package.json and the lock file as they are: those are the backend's. The cache is taken without asking the registry only
-where a lock file names the versions; without one it would stand for versions that are no longer the newest.
+All are called for the same purpose: make node_modules match package.json and the lock file, ask no questions, and leave
+both files unchanged, because they are the backend's. The cache is used without asking the registry only if a lock file
+fixes the versions; otherwise it would supply versions that are no longer the newest.
 
-What must not live here: what their output means (output.py), and which one is used (toolchain.py).
+What must not live here: what the output means (output.py), and which manager is used (toolchain.py).
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Command = tuple[str, ...]
 
 _NPM = (
     *("install", "--no-save", "--no-audit", "--no-fund", "--progress=false"),
-    # npm is silent until its end otherwise. What it fetches is counted and not kept.
+    # Otherwise npm is silent until its end. The lines of its fetches are counted and not logged.
     "--loglevel=http",
 )
 _PNPM = (
     *("install", "--frozen-lockfile=false", "--reporter=append-only", "--config.confirmModulesPurge=false"),
-    # A finished tree is not thrown away because a build script was not allowed: that is told instead.
+    # A build script that is not allowed must not fail the installation; skipped_builds.py reports it instead.
     *("--config.strictDepBuilds=false", "--config.engineStrict=false"),
 )
 _YARN = ("install", "--non-interactive", "--no-progress", "--ignore-engines", "--pure-lockfile")
 _BUN = ("--no-save", "--no-progress")
 
 
-def command(
+def install_command(
     manager: Manager,
     keep: tuple[str, ...] = (),
     *,
@@ -39,9 +39,9 @@ def command(
     locked: bool = False,
     legacy_peers: bool = False,
 ) -> Command:
-    """`keep`: packages as `name@version` that are installed although package.json does not name them, where the
-    manager `takes_packages`. `program`: what to run, where it is not found on PATH by the manager's name. `locked`: a
-    lock file names the versions. `legacy_peers`: npm is to ignore peer dependencies, as it did up to version 6.
+    """The command that installs. `keep`: `name@version` of packages that are installed although package.json does not
+    name them, for a manager that `accepts_packages`. `program`: the path of the manager's program, if not found on PATH
+    by its name. `locked`: a lock file fixes the versions. `legacy_peers`: npm ignores peer dependencies, as npm 6 did.
     """
     cached = ("--prefer-offline",) if locked else ()
     match manager:
@@ -59,42 +59,42 @@ def command(
             return (program or "bun", *given)
 
 
-def takes_packages(manager: Manager) -> bool:
-    """Whether packages can be named on its command line without being written into package.json."""
+def accepts_packages(manager: Manager) -> bool:
+    """Whether packages on the command line are installed without being written into package.json."""
     return manager in {"npm", "bun"}
 
 
-def layout(manager: Manager) -> str:
-    """Which trees a manager can go on with: npm and bun share one form, the others have their own records."""
+def tree_layout(manager: Manager) -> str:
+    """The layout of the manager's node_modules. npm and bun share one; the others have records of their own in it."""
     return "flat" if manager in {"npm", "bun"} else manager
 
 
-_PATIENCE: Final[Mapping[str, str]] = {
-    # Their own patience with a network that is gone is over a minute, in which no edit could be shown.
+_RETRIES: Final[Mapping[str, str]] = {
+    # By default they retry for over a minute without a network, and no edit could be shown meanwhile.
     "fetch_retries": "2",
     "fetch_retry_mintimeout": "1000",
     "fetch_retry_maxtimeout": "4000",
 }
 _NPM_SETTINGS: Final[Mapping[str, str]] = {
-    # What an app's own .npmrc may say, and then npm succeeds without having touched node_modules.
+    # With other values in an app's .npmrc, npm succeeds without installing anything into node_modules.
     "global": "false",
     "location": "project",
     "dry_run": "false",
     "package_lock_only": "false",
     "update_notifier": "false",
-    # An unsuitable Node.js is a warning of ours.
+    # The agent itself warns about an unsuitable Node.js.
     "engine_strict": "false",
-    **_PATIENCE,
+    **_RETRIES,
 }
 _PNPM_SETTINGS: Final[Mapping[str, str]] = {
-    # A packageManager field makes pnpm fetch and become that version; which version runs is toolchain.py's to say.
-    "manage_package_manager_versions": "false",  # up to 10
-    "pm_on_fail": "ignore",  # from 11 on
-    "package_manager_strict": "false",  # 9
-    **_PATIENCE,
+    # A packageManager field makes pnpm download that version and run it. toolchain.py decides which version runs.
+    "manage_package_manager_versions": "false",  # up to pnpm 10
+    "pm_on_fail": "ignore",  # since pnpm 11
+    "package_manager_strict": "false",  # pnpm 9
+    **_RETRIES,
 }
 _YARN_SETTINGS: Final[Mapping[str, str]] = {
-    # It refuses to run where package.json names another version.
+    # yarn 1 refuses to run if package.json names another version.
     "SKIP_YARN_COREPACK_CHECK": "1",
 }
 _BERRY_SETTINGS: Final[Mapping[str, str]] = {
@@ -103,49 +103,49 @@ _BERRY_SETTINGS: Final[Mapping[str, str]] = {
     "YARN_ENABLE_PROGRESS_BARS": "false",
     "YARN_ENABLE_COLORS": "false",
     "YARN_ENABLE_HYPERLINKS": "false",
-    "YARN_ENABLE_INLINE_BUILDS": "true",  # what a build script says is in a file elsewhere otherwise
+    "YARN_ENABLE_INLINE_BUILDS": "true",  # otherwise the output of build scripts goes to a file
     "YARN_HTTP_RETRY": "2",
 }
 _LINKER: Final = re.compile(rb"^nodeLinker: *['\"]?([\w-]+)", re.MULTILINE)
 _REGISTRY: Final = re.compile(rb"^\s*registry\s*=\s*(\S+)", re.MULTILINE)
 
 
-def variables(manager: Manager, *, yarnrc: bytes = b"", npmrcs: tuple[bytes, ...] = ()) -> dict[str, str]:
-    """What a manager is told besides the dev server's own environment.
+def environment(manager: Manager, *, yarnrc: bytes = b"", npmrcs: tuple[bytes, ...] = ()) -> dict[str, str]:
+    """The environment variables of a manager, besides the dev server's own.
 
-    `yarnrc`: the app's .yarnrc.yml. `npmrcs`: the app's .npmrc and the user's, the first to name a registry counts;
-    yarn 2 and up reads neither, and the machine's registry has to be told to it.
+    `yarnrc`: the app's .yarnrc.yml. `npmrcs`: the app's .npmrc and then the user's; the first registry that they name
+    is passed to yarn 2 and later, which reads neither.
     """
-    told = {"NO_COLOR": "1", "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0"}
+    common = {"NO_COLOR": "1", "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0"}
     match manager:
         case "npm":
-            return told | {f"npm_config_{name}": value for name, value in _NPM_SETTINGS.items()}
-        case "pnpm":  # the prefix changed with 11
+            return common | {f"npm_config_{name}": value for name, value in _NPM_SETTINGS.items()}
+        case "pnpm":  # the prefix changed with pnpm 11
             prefixes = ("npm_config_", "pnpm_config_")
             settings = {prefix + name: value for prefix in prefixes for name, value in _PNPM_SETTINGS.items()}
-            # A script that calls pnpm again is started without the lower-case ones, and these are read all the same.
+            # pnpm removes the lower-case ones from the environment of scripts, which may call pnpm again.
             scripts = {f"NPM_CONFIG_{name.upper()}": value for name, value in _PNPM_SETTINGS.items()}
-            return told | settings | scripts
+            return common | settings | scripts
         case "yarn":
-            return {**told, **_YARN_SETTINGS}
+            return {**common, **_YARN_SETTINGS}
         case "yarn-berry":
-            return {**told, **_BERRY_SETTINGS, **_berry(yarnrc, npmrcs)}
+            return {**common, **_BERRY_SETTINGS, **_berry_settings(yarnrc, npmrcs)}
         case "bun":
-            return told
+            return common
 
 
-def plugs_and_plays(yarnrc: bytes) -> bool:
-    """Whether yarn 2 and up would make no node_modules: that is its default."""
+def uses_plug_and_play(yarnrc: bytes) -> bool:
+    """Whether yarn 2 and later would use Plug'n'Play, its default, instead of node_modules."""
     found = _LINKER.search(yarnrc)
     return found is None or found[1] == b"pnp"
 
 
-def _berry(yarnrc: bytes, npmrcs: tuple[bytes, ...]) -> dict[str, str]:
-    told = {}
-    if plugs_and_plays(yarnrc):
-        told["YARN_NODE_LINKER"] = "node-modules"
+def _berry_settings(yarnrc: bytes, npmrcs: tuple[bytes, ...]) -> dict[str, str]:
+    settings = {}
+    if uses_plug_and_play(yarnrc):
+        settings["YARN_NODE_LINKER"] = "node-modules"
     if b"npmRegistryServer" not in yarnrc:
         named = next((found[1] for npmrc in npmrcs if (found := _REGISTRY.search(npmrc))), None)
         if named is not None:
-            told["YARN_NPM_REGISTRY_SERVER"] = named.decode("utf-8", "replace").strip("'\"")
-    return told
+            settings["YARN_NPM_REGISTRY_SERVER"] = named.decode("utf-8", "replace").strip("'\"")
+    return settings

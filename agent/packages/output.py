@@ -1,6 +1,6 @@
-"""What a package manager's output says while it runs, and what is known of a failure. Pure.
+"""A package manager's output while it runs, and the form in which the cause of a failure is reported. Pure.
 
-Why a run failed is read by causes.py, which only a failure brings into memory.
+causes.py finds that cause; it is imported only after a failure.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ MESSAGE_CHARACTERS: Final = 2000
 _PROGRESS_CHARACTERS: Final = 120
 
 _FETCHED = re.compile(r"npm http (?:fetch|cache) ")
-_SPOILED = re.compile(r"npm warn tar TAR_ENTRY_ERROR (?P<why>.+)")
+_UNPACK_ERROR = re.compile(r"npm warn tar TAR_ENTRY_ERROR (?P<error>.+)")
 
 
-class Reading:
-    """One run's output. `progress`: how far it is, in a few words. `spoiled`: what npm could not write, which it takes
-    for a success all the same.
+class OutputReader:
+    """Reads the output of one run.
+
+    `progress`: the newest progress in a few words. `unpack_error`: what npm could not write; npm exits with success
+    all the same.
     """
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._fetched = 0
         self.progress = ""
-        self.spoiled: str | None = None
+        self.unpack_error: str | None = None
 
-    def hear(self, line: str) -> bool:
-        """Whether people should see it."""
-        if self._manager == "npm" and (found := _SPOILED.match(line)):
-            self.spoiled = self.spoiled or found["why"][:MESSAGE_CHARACTERS]
+    def read_line(self, line: str) -> bool:
+        """Read one line; True if it belongs in the log."""
+        if self._manager == "npm" and (found := _UNPACK_ERROR.match(line)):
+            self.unpack_error = self.unpack_error or found["error"][:MESSAGE_CHARACTERS]
         if _FETCHED.match(line):
             self._fetched += 1
             self.progress = f"{self._fetched} fetched"
@@ -43,22 +45,25 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
-    """Why a run failed. `message`: the lines that matter. `code`: the manager's own name of the error.
-
-    `script`: a script of a package or of the app failed. `conflicts`: the packages whose peer dependencies contradict
-    each other, as npm names them. `file`, `line`, `column`: the place in a file of the app that could not be read.
-    """
+class FailureCause:
+    """Why a run failed."""
 
     message: str
+    """The lines that matter."""
     code: str | None = None
+    """The manager's own error code."""
     script: bool = False
+    """A script of a package or of the app failed."""
     conflicts: tuple[str, ...] = ()
+    """The packages whose peer dependencies conflict, as npm names them."""
     file: str | None = None
+    """The file of the app that could not be parsed, with the place of the error."""
     line: int | None = None
     column: int | None = None
 
 
-def disk_was_full(why: str) -> bool:
-    """Whether a run failed for that, by its own words. What it had written may be gone again when somebody looks."""
-    return "ENOSPC" in why or "no space left on device" in why.casefold()
+def disk_was_full(failure: str) -> bool:
+    """Whether a run failed because the disk was full, by its message. Free space measured afterwards would not tell:
+    what the run wrote may have been removed again.
+    """
+    return "ENOSPC" in failure or "no space left on device" in failure.casefold()

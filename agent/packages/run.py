@@ -1,9 +1,9 @@
-"""One run of a package manager: started, heard, limited, and gone for certain when its time is over.
+"""Runs a command of a package manager: reads its output, limits its time and memory, and leaves no process behind.
 
-Runs in WORKSPACE as a process group of its own, with the dev server's allow-listed environment. It is user code
-(install scripts): it runs as the dev server's user, and has limits of time and memory.
+It runs in WORKSPACE as a process group of its own, with the dev server's allow-listed environment. Install scripts are
+the app's code, so it runs as the dev server's user.
 
-What must not live here: whether to install, and what follows.
+What must not live here: whether to install, and what follows from the result.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from agent.isolation import child_environment
 from agent.isolation.sandbox import confined
 from agent.isolation.user import DevUser
 from agent.packages.managers import Command
-from agent.packages.output import Cause, Reading
+from agent.packages.output import FailureCause, OutputReader
 from agent.packages.toolchain import Manager
 from agent.process import orphans
 from agent.process.child import Child, Stream, describe_exit, spawn
@@ -42,28 +42,26 @@ LINES_KEPT: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`memory`: bytes of resident memory over the whole process tree."""
-
     seconds: float = INSTALL_SECONDS
     memory: int | None = None
+    """Bytes of resident memory over the whole process tree."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """`why`: None for a success, else one message. `cut_short`: it was killed, and what it wrote may be half there.
-
-    `cause`: what the manager said about a failure of its own. `printed`: the last lines of the run.
-    """
-
+class RunResult:
     seconds: float
-    why: str | None = None
-    cut_short: bool = False
-    cause: Cause | None = None
+    failure: str | None = None
+    """Why it failed, as one message; None for a success."""
+    incomplete: bool = False
+    """It was killed or could not write everything, so files may be half written."""
+    cause: FailureCause | None = None
+    """What the manager printed about a failure."""
     printed: tuple[str, ...] = ()
+    """The last lines of its output."""
 
 
-class Installer:
-    """Runs one command at a time; who calls sees to that."""
+class CommandRunner:
+    """Not reentrant: one command at a time."""
 
     def __init__(
         self,
@@ -72,32 +70,32 @@ class Installer:
         state_dir: Path,
         environ: Mapping[str, str],
         clock: Clock,
-        hear: Callable[[str], None],
+        on_line: Callable[[str], None],
         limits: Limits,
         user: DevUser | None,
     ) -> None:
-        """`hear` is told every line that people should see. `user`: as for the dev server."""
+        """`on_line` is called with every line for the log. `user`: who runs the commands, if not the agent's user."""
         self.workspace = workspace
         self._state_dir = state_dir
         self._environ = environ
         self._clock = clock
-        self._hear = hear
+        self._on_line = on_line
         self._limits = limits
         self._user = user
         self._child: Child | None = None
 
     async def end_orphan(self) -> None:
-        """End what an agent that was killed left running."""
+        """End a command that a killed agent left running."""
         await orphans.end_run(self._state_dir, orphans.INSTALLER)
 
     def end_now(self) -> None:
-        """End a run without awaiting. When there is none, nothing happens."""
+        """Kill the running command, if any, without awaiting its end."""
         if self._child is not None:
             self._child.end_now()
 
     @property
     def home(self) -> Path:
-        """The home folder of the user as whom commands run."""
+        """The home folder of the user who runs the commands."""
         return self._user.home if self._user is not None else Path(self._environ.get("HOME") or "/")
 
     @property
@@ -105,7 +103,7 @@ class Installer:
         return self._environ.get("PATH", os.defpath)
 
     async def version_of(self, program: str) -> str | None:
-        """What `program --version` prints, where it can be run."""
+        """The output of `program --version`; None if it cannot be run."""
         try:
             async with asyncio.timeout(_VERSION_SECONDS):
                 process = await asyncio.create_subprocess_exec(
@@ -122,7 +120,7 @@ class Installer:
         return printed.decode("utf-8", "replace").strip() or None
 
     def npmrc(self) -> bytes:
-        """The user's own .npmrc. Blocks."""
+        """The content of the user's own .npmrc. Blocks."""
         try:
             with os.fdopen(os.open(self.home / ".npmrc", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
                 return file.read(_NPMRC_BYTES)
@@ -134,65 +132,67 @@ class Installer:
         manager: Manager,
         command: Command,
         progress: Callable[[str], None],
-        variables: Mapping[str, str] | None = None,
-    ) -> Ended:
-        """Run `command` to its end, with these `variables` besides the dev server's own environment. When this is
-        cancelled, everything that it started is gone before it returns.
+        environment: Mapping[str, str] | None = None,
+    ) -> RunResult:
+        """Run `command` to its end, with `environment` added to the dev server's. If this is cancelled, everything that
+        the command started has ended before it returns.
         """
         began = self._clock.monotonic()
-        reading, lines = Reading(manager), deque[str](maxlen=LINES_KEPT)
+        reader, lines = OutputReader(manager), deque[str](maxlen=LINES_KEPT)
 
-        def hear(_: Stream, line: str) -> None:
-            before = reading.progress
-            if reading.hear(line):
+        def read_line(_: Stream, line: str) -> None:
+            before = reader.progress
+            if reader.read_line(line):
                 lines.append(line)
-                self._hear(line)
-            if reading.progress != before:
-                progress(reading.progress)
+                self._on_line(line)
+            if reader.progress != before:
+                progress(reader.progress)
 
-        self._hear(f"$ {' '.join(command)}")
+        self._on_line(f"$ {' '.join(command)}")
         try:
-            child = self._child = self._spawn(command, variables or {}, hear)
+            child = self._child = self._spawn(command, environment or {}, read_line)
         except AgentError as error:
-            return Ended(self._clock.monotonic() - began, str(error))
+            return RunResult(self._clock.monotonic() - began, str(error))
         log.info("install.started", manager=manager, pid=child.pid)
-        over: str | None
+        limit: str | None
         try:
-            over, status = await self._limited(child)
+            limit, status = await self._wait_within_limits(child)
         finally:
             self.end_now()
-        took = self._clock.monotonic() - began
-        if over is not None:
-            return Ended(took, over, cut_short=True)
-        if status == 0 and reading.spoiled is not None:
-            return Ended(took, f"{manager} could not write all of the packages: {reading.spoiled}", cut_short=True)
+        seconds = self._clock.monotonic() - began
+        if limit is not None:
+            return RunResult(seconds, limit, incomplete=True)
+        if status == 0 and reader.unpack_error is not None:
+            return RunResult(
+                seconds, f"{manager} could not write all of the packages: {reader.unpack_error}", incomplete=True
+            )
         if status == 0:
-            return Ended(took, printed=tuple(lines))
-        said = tuple(self._without_paths(line) for line in lines)
-        from agent.packages.causes import cause  # noqa: PLC0415 - 0.3 MiB of patterns that only a failure needs
+            return RunResult(seconds, printed=tuple(lines))
+        printed = tuple(self._without_paths(line) for line in lines)
+        from agent.packages.causes import find_cause  # noqa: PLC0415 - 0.3 MiB of patterns that only a failure needs
 
-        found = cause(manager, said)
-        why = f"{manager} could not install the packages"
-        why += f":\n{found.message}" if found.message else f": {describe_exit(status)}"
-        return Ended(took, why, cut_short=status < 0, cause=found, printed=said)
+        found = find_cause(manager, printed)
+        failure = f"{manager} could not install the packages"
+        failure += f":\n{found.message}" if found.message else f": {describe_exit(status)}"
+        return RunResult(seconds, failure, incomplete=status < 0, cause=found, printed=printed)
 
     def _without_paths(self, line: str) -> str:
-        """Relative paths say as much to the app's author, and nothing about the machine."""
+        """`line` with relative paths, which tell the app's author the same and nothing about the machine."""
         return line.replace(f"{self.workspace}/", "").replace(str(self.workspace), ".")
 
-    def _spawn(self, command: Command, variables: Mapping[str, str], hear: Callable[[Stream, str], None]) -> Child:
+    def _spawn(self, command: Command, environment: Mapping[str, str], on_line: Callable[[Stream, str], None]) -> Child:
         run = secrets.token_hex(16)
         orphans.write_record(self._state_dir, orphans.RunRecord(run), orphans.INSTALLER)
         return spawn(
             confined(command, self._user),
             workspace=self.workspace,
-            environ={**child_environment.for_child(self._environ, run, self._user), **variables},
+            environ={**child_environment.for_child(self._environ, run, self._user), **environment},
             run=run,
-            on_line=hear,
+            on_line=on_line,
         )
 
-    async def _limited(self, child: Child) -> tuple[str | None, int]:
-        """Why it had to be ended, and its status."""
+    async def _wait_within_limits(self, child: Child) -> tuple[str | None, int]:
+        """The limit it was killed for, if any, and its exit status."""
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._watch(child))
             status = await child.wait_gone()
@@ -201,7 +201,7 @@ class Installer:
         return (None if watch.cancelled() else watch.result()), status
 
     async def _watch(self, child: Child) -> str:
-        """End the child when it is over a limit; which one."""
+        """Kill the child when it exceeds a limit, and return which."""
         limit, sampler = self._limits.memory, Sampler(child.pid)
         try:
             async with asyncio.timeout(self._limits.seconds):
@@ -211,7 +211,7 @@ class Installer:
                     if limit is not None and now.rss > limit:
                         child.kill()
                         took, allowed = now.rss // 2**20, limit // 2**20
-                        return f"the installation took {took} MiB of memory and was ended: {allowed} MiB are allowed"
+                        return f"the installation used {took} MiB of memory and was killed: {allowed} MiB are allowed"
         except TimeoutError:
             child.kill()
-            return f"the installation took over {self._limits.seconds:.0f} s and was ended"
+            return f"the installation took longer than {self._limits.seconds:.0f} s and was killed"

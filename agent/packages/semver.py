@@ -1,7 +1,7 @@
-"""Whether a version satisfies a range, in npm's syntax, as far as `engines` and `packageManager` use it. Pure.
+"""Checks versions against ranges in npm's syntax, as far as `engines` and `packageManager` use it. Pure.
 
-A version is compared by its three numbers. Pre-releases count as their release: what is asked here is whether a program
-of this version can be expected to work, not which version to install.
+Only the three numbers are compared; a pre-release counts as its release. The question here is whether a program of this
+version can be expected to work, not which version to install.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _NUMBER_CHARACTERS = 9
 
 
 def version(text: str) -> Version | None:
-    """The three numbers of an exact version; None when `text` is not one."""
+    """The three numbers of an exact version; None if `text` is not one."""
     numbers = _numbers(text)
     return None if numbers is None or None in numbers else _lowest(numbers)
 
 
 def major(spec: str) -> int | None:
-    """The first number that a version or a range names: 9 for `9.15.9`, `^9`, `>=9 <10`."""
+    """The first number in a version or a range: 9 for `9.15.9`, `^9`, `>=9 <10`."""
     found = re.search(r"\d+", spec)
     return int(found[0][:_NUMBER_CHARACTERS]) if found else None
 
 
 def satisfies(has: Version, wanted: str) -> bool | None:
-    """Whether `has` is in the range `wanted`; None when the range cannot be read."""
+    """Whether `has` is in the range `wanted`; None if the range cannot be parsed."""
     results = [_all(has, part.strip()) for part in wanted.split("||")]
     if any(results):
         return True
@@ -88,7 +88,7 @@ def _lowest(numbers: tuple[int | None, ...]) -> Version:
 
 
 def _next(numbers: tuple[int | None, ...]) -> Version:
-    """The first version after everything that `numbers` stands for: 1.2 → 1.3.0."""
+    """The first version above all versions that begin with `numbers`: 1.3.0 for 1.2."""
     given = [number for number in numbers if number is not None]
     given[-1] += 1
     return _lowest(tuple(given))

@@ -1,23 +1,21 @@
-"""The dev server's supervisor, as far as packages go: the port that agent/app.py fills."""
+"""The dev server's supervisor as an installation needs it. agent/app.py passes the real one in."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 
-class Server(Protocol):
-    """The dev server's supervisor, as far as packages go."""
-
+class DevServerPort(Protocol):
     def hold(self, why: str) -> None:
-        """Start nothing; what runs goes on."""
+        """Start no dev server until `release`. A running one goes on."""
 
     async def vacate(self, why: str) -> None:
-        """The same, and end what runs. Returns when nothing runs any more, or after some seconds."""
+        """Like `hold`, and stop the running one. Returns when no process is left, or after some seconds."""
 
     async def make_room(self, why: str) -> bool:
-        """End what runs and remove the caches, since the disk is full; False: they are gone already."""
+        """Stop the dev server and remove its caches, because the disk is full; False if they were removed before."""
 
     def release(self) -> None:
-        """Go on, and look at once whether everything is there."""
+        """End `hold`, and check at once whether the dev server can start."""
 
     def restart(self, reason: str) -> None: ...

@@ -1,4 +1,4 @@
-"""Gives files of node_modules that have another name outside of it bytes of their own. Blocks, and follows no link."""
+"""Replaces hard links in node_modules by copies, so that writing to them changes no file outside. Blocks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def unshare(modules: Path, copy: Path, check: Callable[[], None]) -> None:
-    """`copy`: a name on the same disk for the file that is being made. `check` may raise to end it early."""
+    """`copy`: a path on the same filesystem for the copy being made. `check` may raise to end it early."""
     for _, _, names, folder in os.fwalk(modules):
         check()
         for name in names:
             there = os.lstat(name, dir_fd=folder)
             if stat.S_ISREG(there.st_mode) and there.st_nlink > 1:
                 with os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as source, copy.open("wb") as target:
-                    there = os.fstat(source.fileno())  # another file may have taken the name
+                    there = os.fstat(source.fileno())  # another file may have this name by now
                     shutil.copyfileobj(source, target)
                     os.fchmod(target.fileno(), stat.S_IMODE(there.st_mode))
                     os.fchown(target.fileno(), there.st_uid, there.st_gid)

@@ -1,7 +1,7 @@
-"""The build scripts that a successful installation did not run, by the manager's own words. Pure.
+"""Finds in a manager's output which build scripts a successful installation did not run. Pure.
 
-pnpm from 10 on, yarn from 4.14 on and bun run the scripts of a package only where the app allows it. The installation
-counts as done; a native module without its binary then fails at its first import, far from the reason.
+pnpm since 10, yarn since 4.14 and bun run the scripts of a package only if the app allows it. The installation succeeds
+nevertheless; a native module without its binary fails later, at its first import, with a misleading error.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _HOW_TO_ALLOW: Final[Mapping[Manager, str]] = {
 }
 
 
-def skipped(manager: Manager, lines: Iterable[str]) -> tuple[str, ...]:
-    """The packages whose build scripts a successful run did not run."""
+def skipped_packages(manager: Manager, lines: Iterable[str]) -> tuple[str, ...]:
+    """The packages whose build scripts were not run."""
     printed = [_COLOURS.sub("", line) for line in lines]
     match manager:
         case "pnpm":
@@ -41,17 +41,18 @@ def skipped(manager: Manager, lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_without_version(name.strip()) for name in names if name.strip()))
 
 
-def blocked_by_bun(lines: Iterable[str]) -> int:
-    """How many packages bun left out. It names them only where it may write a lock file."""
+def count_blocked_by_bun(lines: Iterable[str]) -> int:
+    """How many packages bun skipped. It names them only if it may write a lock file."""
     return next((int(found[1]) for line in lines if (found := _BLOCKED_BUN.search(line))), 0)
 
 
-def note(manager: Manager, names: tuple[str, ...]) -> Problem:
-    """What the app's author should know about build scripts that were not run."""
+def skipped_note(manager: Manager, names: tuple[str, ...]) -> Problem:
+    """The warning about build scripts that were not run, and how to allow them."""
     shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {len(names) - _NAMES_SHOWN} more" if names[_NAMES_SHOWN:] else "")
     message = (
         f"{manager} did not run the build scripts of {shown}, because the app does not allow them. A package that "
-        f"needs its script does not work; to allow it, {_HOW_TO_ALLOW.get(manager, 'allow it in package.json')}"
+        "needs its script does not work without it. To allow it, "
+        f"{_HOW_TO_ALLOW.get(manager, 'name it in package.json')}"
     )
     return Problem("install", message, MANIFEST, level="warning", code="builds-skipped")
 

@@ -1,8 +1,8 @@
-"""The package manager that is to be run: on PATH as the image carries it, or another version, fetched once.
+"""Provides the program of a package manager: the one on PATH, or another version, fetched once.
 
-A fetched one lies in the cache folder of the user who runs it, and is fetched as that user, because it is that user's
-code: nothing of it is trusted. From then on it needs no network. Where it cannot be had, the version on PATH is used
-instead, or else npm, and that is told.
+A fetched version is stored in the cache folder of the user who runs it, and is fetched as that user: the app's code can
+change it, so nothing of it is trusted. Later runs need no network. If it cannot be fetched, the version on PATH is used
+instead, or else npm, and a note says so.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Final
 
 from agent.package_files import MANIFEST
 from agent.packages import managers, toolchain
-from agent.packages.run import Installer
-from agent.packages.toolchain import CARRIED, Manager, Tool
+from agent.packages.run import CommandRunner
+from agent.packages.toolchain import BUNDLED, Manager, ManagerVersion
 from agent.status import Problem
 
 _FOLDER: Final = ".cache/preview-package-managers"
@@ -34,63 +34,63 @@ cd "$HOME"
 rm -rf "$1"
 mv "$1.partial" "$1"
 """
-"""In a folder of its own and not by --prefix, which would also move npm's global settings and lose a proxy or a
-certificate that stands there. What is half there never counts. A version that this Node.js cannot run fails here, by
-its own words.
+"""npm runs in a folder of its own. With --prefix it would also use another folder for its global settings, and so lose
+a proxy or a certificate that is set there. A partial download is never used, and a version that does not run on this
+Node.js fails here with its own message.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """`program`: what to run, None where the manager's name on PATH does. `variables`: what it needs besides."""
-
+class ReadyManager:
     manager: Manager
     program: str | None
-    variables: dict[str, str]
+    """The path to run; None if PATH has the manager by its name."""
+    environment: dict[str, str]
+    """The environment variables that it needs in addition."""
     notes: tuple[Problem, ...] = ()
 
 
 class Toolbox:
-    """Only for one caller at a time."""
+    """Not reentrant: one caller at a time."""
 
-    def __init__(self, installer: Installer, on_path: Callable[[str], bool]) -> None:
-        self._installer = installer
+    def __init__(self, runner: CommandRunner, on_path: Callable[[str], bool]) -> None:
+        self._runner = runner
         self._on_path = on_path
 
-    async def ready(self, tool: Tool, progress: Callable[[str], None]) -> Ready:
-        """Have the manager at hand, or the one that takes its place."""
+    async def ready_manager(self, tool: ManagerVersion, progress: Callable[[str], None]) -> ReadyManager:
+        """The wanted manager, fetched if needed, or the one that replaces it."""
         if tool.manager == "npm" or (tool.spec is None and self._on_path(tool.manager)):
-            return Ready(tool.manager, None, {})
-        spec = tool.spec or toolchain.package(tool.manager)
-        folder = self._installer.home / _FOLDER / re.sub(r"[^\w.@^~-]+", "_", spec).lstrip(".")
+            return ReadyManager(tool.manager, None, {})
+        spec = tool.spec or toolchain.npm_package(tool.manager)
+        folder = self._runner.home / _FOLDER / re.sub(r"[^\w.@^~-]+", "_", spec).lstrip(".")
         binary = _BINARIES.get(tool.manager, tool.manager)
-        why = None if _is_there(folder, binary) else await self._fetch(spec, folder, binary, progress)
-        if why is None:
+        failure = None if _is_fetched(folder, binary) else await self._fetch(spec, folder, binary, progress)
+        if failure is None:
             programs = folder / "node_modules" / ".bin"
-            # What the app's own scripts call by its name is the same version.
-            path = {"PATH": f"{programs}{os.pathsep}{self._installer.path}"}
-            return Ready(tool.manager, str(programs / binary), path)
+            # Scripts of the app that call the manager by its name get the same version.
+            path = {"PATH": f"{programs}{os.pathsep}{self._runner.path}"}
+            return ReadyManager(tool.manager, str(programs / binary), path)
         if self._on_path(tool.manager):
-            version = ".".join(map(str, CARRIED[tool.manager]))
-            note = _note(f"{spec} cannot be fetched ({why}): {tool.manager} {version} is used instead")
-            return Ready(tool.manager, None, {}, (note,))
+            version = ".".join(map(str, BUNDLED[tool.manager]))
+            note = _note(f"{spec} cannot be fetched ({failure}): {tool.manager} {version} is used instead")
+            return ReadyManager(tool.manager, None, {}, (note,))
         note = _note(
-            f"{tool.manager} is not on PATH of this machine and cannot be fetched ({why}): npm installs the packages, "
-            f"and does not read the lock file of {tool.manager}"
+            f"{tool.manager} is not on PATH of this machine and cannot be fetched ({failure}): npm installs the "
+            f"packages instead, and does not read the lock file of {tool.manager}"
         )
-        return Ready("npm", None, {}, (note,))
+        return ReadyManager("npm", None, {}, (note,))
 
     async def _fetch(self, spec: str, folder: Path, binary: str, progress: Callable[[str], None]) -> str | None:
-        """Why it could not be fetched, in one line; None: it is there."""
+        """Fetch it. Returns the reason of a failure in one line, None for a success."""
         command = ("sh", "-c", _FETCH, "fetch", str(folder), spec, binary)
-        ended = await self._installer.run("npm", command, progress, managers.variables("npm"))
-        if ended.why is None:
+        result = await self._runner.run("npm", command, progress, managers.environment("npm"))
+        if result.failure is None:
             return None
-        said = ended.cause.message if ended.cause is not None else ended.why
-        return " ".join(said.split())[:300] or "npm gave no reason"
+        reason = result.cause.message if result.cause is not None else result.failure
+        return " ".join(reason.split())[:300] or "npm gave no reason"
 
 
-def _is_there(folder: Path, binary: str) -> bool:
+def _is_fetched(folder: Path, binary: str) -> bool:
     return (folder / "node_modules" / ".bin" / binary).exists()
 
 

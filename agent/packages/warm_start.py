@@ -1,8 +1,8 @@
 """Whether the node_modules that a machine starts with is exactly what an app without a lock file asks for. Pure.
 
-That tree is the template's. It is used whole or not at all: installed on top of it, an app's own versions would be
-resolved around versions that the app never asked for (design, decision 13). With a lock file of the app the question
-is `wanted.adopted`'s.
+That tree is the template's. It is used as a whole or not at all: an installation on top of it would choose versions
+that fit the template's, which the app never asked for (design, decision 13). adoption.py answers the same question for
+an app with a lock file.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _RESOLVED_OTHERWISE = (
 )
 
 
-def is_exactly(manifest: bytes, hidden: bytes) -> bool:
+def matches_exactly(manifest: bytes, hidden: bytes) -> bool:
     """`manifest`: package.json; `hidden`: npm's record of node_modules (node_modules/.package-lock.json).
 
-    True if every package that package.json names stands there in exactly the version that it names, and everything
-    else there is needed by one of those. Ranges are never exact: a registry may have a newer version by now. When in
-    doubt it is False: then the packages are installed.
+    True if every package that package.json names is installed in exactly the version that it names, and every other
+    package is needed by one of those. A range never matches, because a registry may have a newer version by now. When
+    in doubt return False: then the packages are installed.
     """
     try:
         package, there = orjson.loads(manifest), orjson.loads(hidden)["packages"]
@@ -39,7 +39,7 @@ def is_exactly(manifest: bytes, hidden: bytes) -> bool:
 
 
 def _needed(there: Mapping[str, Any], specs: Mapping[str, str]) -> set[str]:
-    """The places of all packages that the packages of `specs` need, themselves included."""
+    """The places in node_modules of the packages in `specs` and of all packages that they need."""
     needed: set[str] = set()
     waiting = [f"node_modules/{name}" for name in specs]
     while waiting:
@@ -55,7 +55,7 @@ def _needed(there: Mapping[str, Any], specs: Mapping[str, str]) -> set[str]:
 
 
 def _place(name: str, above: str, there: Mapping[str, Any]) -> str | None:
-    """Where Node finds `name` from the package at `above`; None where nothing is installed (optional ones)."""
+    """Where Node finds `name` from the package at `above`; None if it is not installed (an optional one)."""
     while True:
         place = f"{above}/node_modules/{name}" if above else f"node_modules/{name}"
         if place in there:

@@ -51,7 +51,7 @@ class Doors(Protocol):
     def pages(self) -> tuple[int, int]: ...
     @property
     def answering(self) -> int: ...
-    async def farewell(self, within: float) -> int: ...
+    async def put_pages_to_sleep(self, within: float) -> int: ...
 
 
 class Sleep:
@@ -183,7 +183,7 @@ class Sleep:
     async def _farewell(self, begun: float) -> int | None:
         """How many pages were told and had their time to go; None when somebody came meanwhile."""
         async with asyncio.TaskGroup() as group:
-            telling = group.create_task(self._doors.farewell(FAREWELL_SECONDS))
+            telling = group.create_task(self._doors.put_pages_to_sleep(FAREWELL_SECONDS))
             telling.add_done_callback(lambda _: self._news.set())
             while not telling.done():
                 await self._listen(FAREWELL_SECONDS)

@@ -50,7 +50,7 @@ class Place:
 
     async def sleep(self, within: float = 5) -> int:
         self.standing.board.sleeping()
-        return await self.standing.gateway.farewell(within)
+        return await self.standing.gateway.put_pages_to_sleep(within)
 
     def wake(self) -> None:
         self.standing.board.awake()
@@ -296,7 +296,7 @@ async def test_a_waking_page_rests_when_the_machine_sleeps_and_a_key_wakes_it(br
         page = await browser.new_page()
         await page.goto(f"{here.url}/shop")
         await expect(page.get_by_role("heading", name="Waking up your preview")).to_be_visible()
-        await until(lambda: bool(here.standing.gateway._front and here.standing.gateway._front._lasting))
+        await until(lambda: bool(here.standing.gateway._shared and here.standing.gateway._shared._long_lived))
         await here.sleep()
         await asleep(page)
         here.wake()

@@ -214,7 +214,7 @@ async def test_interim_answers_without_end_wait_for_a_browser_that_does_not_read
 
 
 async def test_a_dev_server_that_says_nothing_is_a_late_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.gateway.http.proxy.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("agent.gateway.http.proxy.RESPONSE_SECONDS", 0.2)
 
     async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read(-1)

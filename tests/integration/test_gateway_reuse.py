@@ -108,7 +108,7 @@ async def test_a_request_right_behind_a_streamed_body_is_not_lost() -> None:
 
 
 async def test_a_kept_connection_goes_when_the_dev_server_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.gateway.http.upstream.KEPT_SECONDS", 60.0)  # so that it is not its age
+    monkeypatch.setattr("agent.gateway.http.upstream.IDLE_SECONDS", 60.0)  # so that it is not its age
     hang_up = asyncio.Event()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,8 +118,8 @@ async def test_a_kept_connection_goes_when_the_dev_server_closes_it(monkeypatch:
 
     async with scripted_server(script) as server, standing_gateway(server.port) as standing:
         await standing.ask(LAST)
-        front = standing.gateway._front
+        front = standing.gateway._shared
         assert front is not None
-        assert len(front.upstream._kept) == 1
+        assert len(front.upstream._idle) == 1
         hang_up.set()
-        await until(lambda: not front.upstream._kept)
+        await until(lambda: not front.upstream._idle)

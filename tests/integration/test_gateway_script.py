@@ -116,7 +116,7 @@ async def test_an_interim_answer_comes_before_the_page() -> None:
 
 
 async def test_a_page_that_is_slow_to_begin_comes_without_the_tag(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.gateway.http.proxy.START_SECONDS", 0.1)
+    monkeypatch.setattr("agent.gateway.http.proxy.INSERT_SECONDS", 0.1)
     shown = asyncio.Event()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -87,8 +87,8 @@ async def test_a_hundred_browsers_that_leave_at_random_leave_nothing() -> None:
             for number in range(100):
                 group.create_task(visit(number))
         await until(lambda: not (standing.gateway._serving or standing.gateway._open))
-        assert standing.gateway._front is not None
-        assert dev.connected <= len(standing.gateway._front.upstream._kept) + 1
+        assert standing.gateway._shared is not None
+        assert dev.connected <= len(standing.gateway._shared.upstream._idle) + 1
 
 
 async def test_stopping_does_not_wait_for_streams_and_can_be_done_twice() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from agent.clock import Clock
 from agent.devserver.repair.memory_limit import MIB
-from agent.packages.installer import Dependencies
+from agent.packages.installer import PackageInstaller
 from agent.status import InstallFacts
 from tests.peers.dev_server import Running, odd_server, running
 from tests.peers.installing import manifest, package
@@ -41,13 +41,13 @@ class App:
         """One set with another package.json, until its packages are seen to."""
         changed = {"package.json": manifest(dependencies)}
         (self.folder / "workspace/package.json").write_bytes(changed["package.json"])
-        it = Dependencies(
+        it = PackageInstaller(
             workspace=self.folder / "workspace",
             state_dir=self.folder / "state",
             environ={"PATH": os.environ["PATH"], "HOME": str(self.folder.parent)},
             clock=Clock(),
             server=self.server.supervisor,
-            hear=self.server.supervisor.logs.add,
+            on_line=self.server.supervisor.logs.add,
             publish=self.facts.append,
             problems=self.server.board.problems,
         )

@@ -183,5 +183,5 @@ async def test_a_script_that_does_not_end_is_ended_with_all_that_it_started(tmp_
     async with app.running(serving):
         await app.put({"package.json": manifest({"slow": slow})})
 
-    assert app.problems[0].message == "the installation took over 4 s and was ended"
+    assert app.problems[0].message == "the installation took longer than 4 s and was killed"
     assert sleeping_in(app.place.workspace) == []

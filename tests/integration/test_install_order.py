@@ -226,7 +226,7 @@ async def test_an_installer_over_its_time_is_ended(tmp_path: Path, noted: Noted)
     async with app.running(serving):
         await app.put(files("one", "a"))
 
-    assert app.problems[0].message == "the installation took over 0 s and was ended"
+    assert app.problems[0].message == "the installation took longer than 0 s and was killed"
     assert living_in(app.place.workspace) == []
 
 
@@ -236,7 +236,7 @@ async def test_an_installer_over_its_memory_is_ended(tmp_path: Path, noted: Note
     async with app.running(serving):
         await app.put(files("one", "a"))
 
-    assert "MiB of memory and was ended: 0 MiB are allowed" in app.problems[0].message
+    assert "MiB of memory and was killed: 0 MiB are allowed" in app.problems[0].message
     assert living_in(app.place.workspace) == []
 
 

@@ -60,7 +60,7 @@ def bare(manager: Manager, folder: Path, files: dict[str, bytes]) -> dict[str, s
         (folder / name).write_bytes(data)
     if manager == "yarn-berry":
         (folder / "yarn.lock").touch()  # else it looks for its project further up
-    environ = {**os.environ, "PATH": with_installers(), **managers.variables(manager)}
+    environ = {**os.environ, "PATH": with_installers(), **managers.environment(manager)}
     subprocess.run([manager, "install"], cwd=folder, env=environ, check=True, capture_output=True, timeout=120)
     return versions(folder / "node_modules")
 

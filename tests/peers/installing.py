@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from agent.clock import Clock
-from agent.packages.installer import Dependencies
+from agent.packages.installer import PackageInstaller
 from agent.packages.run import Limits
 from agent.process.output import LogTail
 from agent.status import InstallFacts, Problem, Source
@@ -140,8 +140,8 @@ class App:
             found[path.parent.name] = said["version"]
         return dict(sorted(found.items()))
 
-    def dependencies(self) -> Dependencies:
-        return Dependencies(
+    def dependencies(self) -> PackageInstaller:
+        return PackageInstaller(
             workspace=self.place.workspace,
             state_dir=self.place.state,
             environ={
@@ -153,7 +153,7 @@ class App:
             },
             clock=Clock(),
             server=self.server,
-            hear=self.logs.add,
+            on_line=self.logs.add,
             publish=self._publish,
             problems=self._set_problems,
             limits=self._limits,

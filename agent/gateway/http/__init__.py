@@ -1,4 +1,4 @@
-"""HTTP/1.1 between a browser and the dev server: heads, bodies, forwarded headers, connections to the server.
+"""HTTP/1.1 between a browser and the dev server, written by hand so that a body passes byte for byte.
 
-Start reading at `proxy.py`, which passes one request on. `heads.py`, `bodies.py` and `forwarded_headers.py` are pure.
+Start reading at `proxy.py`, which forwards one request. `heads.py`, `bodies.py` and `forwarded_headers.py` are pure.
 """

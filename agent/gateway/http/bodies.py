@@ -1,8 +1,8 @@
 """Message bodies: where one ends, by its length, by its chunks, or with the connection (RFC 9112, 6 and 7.1). Pure.
 
-The gateway passes a body's bytes on as they came, chunk extensions and trailers included, and only has to know which
-byte is the last. Chunk sizes are hexadecimal digits and nothing else, and lines end in CR LF: a lenient reader here
-and a strict one behind it would disagree on where the next request begins (request smuggling).
+The gateway forwards a body's bytes unchanged, chunk extensions and trailers included, and only has to know which byte
+is the last. Chunk sizes have to be plain hexadecimal digits and lines have to end in CR LF: if this reader were more
+lenient than the server behind it, the two would disagree on where the next request begins (request smuggling).
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from agent.gateway.http.heads import BadMessage, Body, Chunked, Length, UntilClo
 
 
 class Scanner(Protocol):
-    """Fed with bytes in whatever pieces they arrive. `feed` says how many at the start of `data` belong to what is
-    scanned: all of them unless it ended. It may raise BadMessage.
-    """
+    """Finds the end of a body in bytes that arrive in pieces of any size."""
 
     @property
     def done(self) -> bool: ...
 
-    def feed(self, data: bytes | bytearray) -> int: ...
+    def feed(self, data: bytes | bytearray) -> int:
+        """How many bytes at the start of `data` belong to the body: all, unless it has ended. Raises BadMessage."""
+        ...
 
 
-def scanner(body: Body) -> Scanner:
+def scanner_for(body: Body) -> Scanner:
     match body:
         case Length(size):
             return LengthScanner(size)
@@ -64,36 +64,34 @@ LINE_LIMIT = 16 * 1024
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 
-Part = Literal["size", "data", "after data", "trailers", "done"]
+ChunkState = Literal["size", "data", "after data", "trailers", "done"]
 
 
 class ChunkScanner:
-    """A bodies.Scanner."""
-
     def __init__(self) -> None:
-        self._part: Part = "size"
+        self._state: ChunkState = "size"
         self._left = 0
         self._line = bytearray()
         self._trailers = 0
 
     @property
     def done(self) -> bool:
-        return self._part == "done"
+        return self._state == "done"
 
     @property
     def left(self) -> int:
-        """How many of the next bytes are content: what the chunk they are in still has, 0 outside of chunks."""
-        return self._left if self._part == "data" else 0
+        """How many of the next bytes are content: the rest of the current chunk, 0 between chunks."""
+        return self._left if self._state == "data" else 0
 
     def feed(self, data: bytes | bytearray) -> int:
         at = 0
-        while at < len(data) and self._part != "done":
-            if self._part == "data":
+        while at < len(data) and self._state != "done":
+            if self._state == "data":
                 step = min(self._left, len(data) - at)
                 self._left -= step
                 at += step
                 if not self._left:
-                    self._part = "after data"
+                    self._state = "after data"
                 continue
             end = data.find(b"\n", at) + 1
             self._line += data[at : end or len(data)]
@@ -101,27 +99,27 @@ class ChunkScanner:
             if len(self._line) > LINE_LIMIT:
                 raise BadMessage("a line between two chunks is too long")
             if end:
-                self._read(bytes(self._line))
+                self._parse_line(bytes(self._line))
                 self._line.clear()
         return at
 
-    def _read(self, line: bytes) -> None:
+    def _parse_line(self, line: bytes) -> None:
         if not line.endswith(b"\r\n"):
             raise BadMessage("a line between two chunks does not end in CR LF")
         text = line[:-2]
-        if self._part == "size":
+        if self._state == "size":
             found = _SIZE.fullmatch(text)
             if not found:
-                raise BadMessage("a chunk does not begin with its size")
+                raise BadMessage("a chunk size is not a hexadecimal number")
             self._left = int(found[1], 16)
-            self._part = "data" if self._left else "trailers"
-        elif self._part == "after data":
+            self._state = "data" if self._left else "trailers"
+        elif self._state == "after data":
             if text:
                 raise BadMessage("a chunk is longer than its size")
-            self._part = "size"
+            self._state = "size"
         elif not text:
-            self._part = "done"
+            self._state = "done"
         else:
             self._trailers += len(line)
             if not _TRAILER.fullmatch(text) or self._trailers > LINE_LIMIT:
-                raise BadMessage("a trailer is not a name, a colon and a value, or they are too long")
+                raise BadMessage("a trailer is not a name, a colon and a value, or the trailers are too long")

@@ -1,10 +1,12 @@
-"""One request to the dev server and its answer back, as streams: nothing is collected, decoded or compressed.
+"""Forwards one request to the dev server and streams its response back. Nothing is collected, decoded or compressed.
 
-Invariants: an answer's body is passed on in the framing it came in, so what was cut off upstream is cut off for the
-browser too and never looks whole. A page gets one tag more (injection.py); until its place is seen, its head waits.
-A request is sent a second time only if nothing of an answer was seen and nothing of its body was needed. The caller
-cancels the exchange when the browser vanishes; leaving `Upstream.link` closes the connection to the dev server, which
-is how Next learns of it.
+Invariants:
+  - A response body keeps the framing it came in, so a body that was cut off upstream is cut off for the browser too
+    and never looks complete.
+  - An HTML page gets one script tag (policy/script_injection.py); its head is held until the tag's place is found.
+  - A request is sent a second time only if no byte of a response was seen and the request has no body.
+  - The caller cancels the exchange when the browser disconnects. Leaving `Upstream.connection` then closes the
+    connection to the dev server, which is how Next learns of it.
 """
 
 from __future__ import annotations
@@ -14,109 +16,112 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from agent.errors import AgentError
-from agent.gateway.http.bodies import Scanner, scanner
-from agent.gateway.http.forwarded_headers import Way, to_client, to_upstream
+from agent.gateway.http.bodies import Scanner, scanner_for
+from agent.gateway.http.forwarded_headers import ForwardContext, client_fields, upstream_fields
 from agent.gateway.http.heads import (
     HEAD_LIMIT,
-    NOTHING,
+    NO_BODY,
     BadMessage,
     Body,
     RequestHead,
     ResponseHead,
     UntilClose,
+    has_bare_lf,
     parse_response,
-    unsound,
-    write_request,
-    write_response,
+    serialize_request,
+    serialize_response,
 )
-from agent.gateway.http.transport import Vanished, Wire
+from agent.gateway.http.pipe import Pipe
+from agent.gateway.http.transport import PeerGone, Transport
 from agent.gateway.http.upstream import Upstream
 from agent.gateway.policy import script_injection
 
-ANSWER_SECONDS = 300.0
-"""A first compile on a small machine takes its time; a dev server that hangs is the supervisor's affair."""
-START_SECONDS = 10.0
-"""How long the first bytes of a page are held until they show where its head begins. Next sends that at once."""
+RESPONSE_SECONDS = 300.0
+"""A first compile on a small machine is slow. Detecting a dev server that hangs is the supervisor's task."""
+INSERT_SECONDS = 10.0
+"""How long the first bytes of a page are held until the tag's place is found. Next sends them at once."""
 UPLOAD_SECONDS = 60.0
-"""How long a browser may send nothing in the middle of a body."""
+"""How long a browser may pause in the middle of a request body."""
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Broken(AgentError):
-    """The dev server did not answer, or with something that is no answer. Nothing was sent to the browser yet.
-
-    `again`: the same request may be sent once more. `late`: it was given its time.
-    """
+class UpstreamFailed(AgentError):
+    """The dev server sent no response or an invalid one. Nothing was sent to the browser yet."""
 
     code = "dev_server_broke_off"
-    retryable = True
 
-    def __init__(self, message: str, *, again: bool, late: bool = False) -> None:
+    def __init__(self, message: str, *, may_retry: bool, timed_out: bool = False) -> None:
         super().__init__(message)
-        self.again = again
-        self.late = late
+        self.may_retry = may_retry
+        self.timed_out = timed_out
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request as it came in. `client` may hold more of it, and of the requests behind it."""
+    """One request to be forwarded."""
 
-    client: Wire
-    head: RequestHead
-    way: Way
+    client: Transport
+    """The browser's connection. Its buffer may hold the request's body and the requests behind it."""
+    request: RequestHead
+    context: ForwardContext
     dev_port: int
     close: bool
-    """The browser asked for this to be the connection's last answer."""
+    """The browser asked for the connection to be closed after this response."""
 
     @property
     def repeatable(self) -> bool:
-        return self.head.method in SAFE and self.head.body == NOTHING
+        return self.request.method in SAFE_METHODS and self.request.body == NO_BODY
 
-    def first_bytes(self) -> bytes:
-        return write_request(self.head.method, self.head.target, self.head.version, to_upstream(self.head, self.way))
+    def upstream_head(self) -> bytes:
+        head = self.request
+        return serialize_request(head.method, head.target, head.version, upstream_fields(head, self.context))
 
 
-async def forward(exchange: Exchange, upstream: Upstream) -> bool:
-    """Carry one request out; False when the browser's connection cannot take another one.
+async def forward_request(exchange: Exchange, upstream: Upstream) -> bool:
+    """Forward one request and its response; False when the browser's connection cannot take another request.
 
-    Raises NotThere and Broken while nothing was answered yet, Vanished and BadMessage when it is too late for that.
+    Raises UpstreamUnreachable and UpstreamFailed while nothing was sent to the browser yet, PeerGone and BadMessage
+    after that.
     """
-    async with upstream.link(used=exchange.repeatable) as link:
-        link.wire.write(exchange.first_bytes())
-        if exchange.head.body == NOTHING:
-            answer = await _answer(exchange, link.wire)
+    async with upstream.connection(reuse=exchange.repeatable) as connection:
+        server = connection.transport
+        server.write(exchange.upstream_head())
+        if exchange.request.body == NO_BODY:
+            response = await _relay_response(exchange, server)
             sent_all = True
         else:
-            answer, sent_all = await _with_body(exchange, link.wire)
-        link.clean = answer.keeps and sent_all and exchange.head.version == "1.1"
-        return sent_all and not _last(exchange, answer)
+            response, sent_all = await _relay_both_ways(exchange, server)
+        connection.reusable = response.keep_alive and sent_all and exchange.request.version == "1.1"
+        return sent_all and not _closes(exchange, response)
 
 
-async def _with_body(exchange: Exchange, server: Wire) -> tuple[ResponseHead, bool]:
-    """Send the body while the answer is awaited: a server may answer, or say 100, before it has read everything."""
+async def _relay_both_ways(exchange: Exchange, server: Transport) -> tuple[ResponseHead, bool]:
+    """Send the request body while waiting for the response: a server may answer, or send 100, before it has read all
+    of it. Returns the response and whether the whole body was sent.
+    """
     async with asyncio.TaskGroup() as group:
-        sending = group.create_task(_send(exchange, server))
+        sending = group.create_task(_send_body(exchange, server))
         try:
-            answer = await _answer(exchange, server)
-        except (AgentError, Vanished) as error:
-            failed: Exception | None = error  # raised below, where no group wraps it
+            response = await _relay_response(exchange, server)
+        except (AgentError, PeerGone) as error:
+            failed: Exception | None = error  # raised below, outside of the group, which would wrap it
         else:
             failed = None
         sent_all = sending.done() and sending.result()
         sending.cancel()
     if failed is not None:
         raise failed
-    return answer, sent_all
+    return response, sent_all
 
 
-async def _send(exchange: Exchange, server: Wire) -> bool:
-    # A server that has heard enough closes its side; its answer is still to be read, so this is no error.
-    with suppress(Vanished):
+async def _send_body(exchange: Exchange, server: Transport) -> bool:
+    # A server that has read enough may close its side while its response is still to be read, so this is no error.
+    with suppress(PeerGone):
         try:
-            await relay(exchange.client, server, exchange.head.body, patience=UPLOAD_SECONDS)
+            await relay_body(exchange.client, server, exchange.request.body, idle_seconds=UPLOAD_SECONDS)
         except (BadMessage, TimeoutError):
-            # The dev server waits for the rest, which will not come; the browser gets no answer it could mistake.
+            # The dev server waits for a rest that will not come. The browser must not get a response to half a request.
             exchange.client.abort()
             server.abort()
         else:
@@ -124,100 +129,107 @@ async def _send(exchange: Exchange, server: Wire) -> bool:
     return False
 
 
-async def _answer(exchange: Exchange, server: Wire) -> ResponseHead:
+async def _relay_response(exchange: Exchange, server: Transport) -> ResponseHead:
     client = exchange.client
     while True:
-        answer = await read_answer(server, exchange, ANSWER_SECONDS)
-        if answer.status >= 200:
+        response = await read_response_head(server, exchange, RESPONSE_SECONDS)
+        if response.status >= 200:
             break
-        # 100 is for those who asked, 103 and others for those who know HTTP/1.1 (RFC 9110, 15.2).
-        if exchange.head.version == "1.1":
-            fields = to_client(answer, exchange.head, dev_port=exchange.dev_port, close=False)
-            client.write(write_response(answer.status, answer.reason, fields))
+        # Interim responses are sent only to clients that speak HTTP/1.1 (RFC 9110, 15.2).
+        if exchange.request.version == "1.1":
+            fields = client_fields(response, exchange.request, dev_port=exchange.dev_port, close=False)
+            client.write(serialize_response(response.status, response.reason, fields))
             await client.drain()
-    close = _last(exchange, answer)
-    ends, start, shown = scanner(answer.body), b"", answer
-    if exchange.way.plain and script_injection.wanted(answer):
-        shown, start = await _with_tag(server, answer, ends)
-    fields = to_client(shown, exchange.head, dev_port=exchange.dev_port, close=close)
-    await relay(server, client, answer.body, ends, first=write_response(answer.status, answer.reason, fields) + start)
-    return answer
+    scanner, first, head = scanner_for(response.body), b"", response
+    if exchange.context.uncompressed and script_injection.is_injectable(response):
+        head, first = await _insert_tag(server, response, scanner)
+    close = _closes(exchange, response)
+    fields = client_fields(head, exchange.request, dev_port=exchange.dev_port, close=close)
+    first = serialize_response(response.status, response.reason, fields) + first
+    await relay_body(server, client, response.body, scanner, first=first)
+    return response
 
 
-async def _with_tag(server: Wire, answer: ResponseHead, ends: Scanner) -> tuple[ResponseHead, bytes]:
-    """The head and the first bytes of a page, with the tag if it has a place; raises Broken."""
-    splice = script_injection.Splice(answer.body)
-    # Who is slow to begin gets its page without the tag.
-    with suppress(TimeoutError):
-        async with asyncio.timeout(START_SECONDS):
+async def _insert_tag(server: Transport, response: ResponseHead, scanner: Scanner) -> tuple[ResponseHead, bytes]:
+    """The head and the first bytes of a page, with the tag if there is a place for it. Raises UpstreamFailed."""
+    inserter = script_injection.TagInserter(response.body)
+    with suppress(TimeoutError):  # a page whose first bytes come too slowly is sent without the tag
+        async with asyncio.timeout(INSERT_SECONDS):
             try:
-                while not splice.feed(server.take_scanned(ends), whole=ends.done or server.ended):
+                while not inserter.feed(take_scanned(server, scanner), whole=scanner.done or server.ended):
                     await server.fill()
             except BadMessage as error:
-                raise Broken(f"its answer cannot be read: {error}", again=False) from error
-    if not splice.found:
-        return answer, splice.written(b"")
-    tag = script_injection.tag(answer.fields)
-    return script_injection.changed(answer, len(tag)), splice.written(tag)
+                raise UpstreamFailed(f"its response is invalid: {error}", may_retry=False) from error
+    if not inserter.found:
+        return response, inserter.result(b"")
+    tag = script_injection.script_tag(response.fields)
+    return script_injection.with_longer_body(response, len(tag)), inserter.result(tag)
 
 
-def _last(exchange: Exchange, answer: ResponseHead) -> bool:
-    return exchange.close or isinstance(answer.body, UntilClose)
+def _closes(exchange: Exchange, response: ResponseHead) -> bool:
+    return exchange.close or isinstance(response.body, UntilClose)
 
 
-async def read_answer(server: Wire, exchange: Exchange, patience: float) -> ResponseHead:
-    """The next head that the dev server sends; raises Broken."""
+async def read_response_head(server: Transport, exchange: Exchange, seconds: float) -> ResponseHead:
+    """The next response head from the dev server, within `seconds`. Raises UpstreamFailed."""
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             raw = await read_head(server)
         if raw is not None:
-            answer = parse_response(raw, method=exchange.head.method)
-            if answer.status != 101 or exchange.way.upgrade:
-                return answer
+            response = parse_response(raw, method=exchange.request.method)
+            if response.status != 101 or exchange.context.upgrade:
+                return response
             raise BadMessage("it switched protocols without being asked")
     except TimeoutError:
-        raise Broken(f"no answer within {patience:.0f} s", again=False, late=True) from None
+        raise UpstreamFailed(f"no response within {seconds:.0f} s", may_retry=False, timed_out=True) from None
     except BadMessage as error:
-        raise Broken(f"its answer cannot be read: {error}", again=False) from error
-    empty = not server.buffer
-    raise Broken("it closed the connection without an answer", again=exchange.repeatable and empty)
+        raise UpstreamFailed(f"its response is invalid: {error}", may_retry=False) from error
+    no_bytes = not server.buffer
+    raise UpstreamFailed("it closed the connection without a response", may_retry=exchange.repeatable and no_bytes)
 
 
-async def read_head(wire: Wire) -> bytes | None:
-    """The next head without the empty line behind it, or None when the other side ended. Raises BadMessage (431)."""
-    seen = 0
+async def read_head(transport: Transport) -> bytes | None:
+    """The next head without the empty line behind it; None when the peer ended. Raises BadMessage (431)."""
+    scanned = 0
     while True:
-        end = wire.buffer.find(b"\r\n\r\n", max(0, seen - 3))
-        if end > HEAD_LIMIT or (end < 0 and len(wire.buffer) > HEAD_LIMIT):
+        end = transport.buffer.find(b"\r\n\r\n", max(0, scanned - 3))
+        if end > HEAD_LIMIT or (end < 0 and len(transport.buffer) > HEAD_LIMIT):
             raise BadMessage(f"the header is larger than {HEAD_LIMIT // 1024} KiB", status=431)
         if end >= 0:
-            raw = wire.take(end + 4)
+            raw = transport.take(end + 4)
             return bytes(raw[:-4])
-        if unsound(wire.buffer, seen):
-            raise BadMessage("a line that does not end in CR LF")
-        seen = len(wire.buffer)
-        if not await wire.fill():
+        if has_bare_lf(transport.buffer, scanned):
+            raise BadMessage("a header line does not end in CR LF")
+        scanned = len(transport.buffer)
+        if not await transport.fill():
             return None
 
 
-async def relay(
-    source: Wire,
-    sink: Wire,
+def take_scanned(transport: Transport, scanner: Scanner) -> bytes | bytearray:
+    """Remove and return the buffered bytes that belong to the body that `scanner` scans."""
+    return transport.take(scanner.feed(transport.buffer))
+
+
+async def relay_body(
+    source: Transport,
+    sink: Transport,
     body: Body,
-    ends: Scanner | None = None,
+    scanner: Scanner | None = None,
     *,
     first: bytes = b"",
-    patience: float | None = None,
+    idle_seconds: float | None = None,
 ) -> None:
-    """Pass one body on as it comes, behind `first`. `ends`: a scanner that saw its first bytes already.
+    """Send `first`, then stream one body as it arrives. `scanner`: one that has seen the body's first bytes already.
 
-    Without `patience` the source may be silent for as long as it likes: a stream of events is, and a dead peer is
-    noticed by the kernel. Raises Vanished if either side is gone too early, TimeoutError, and BadMessage.
+    Without `idle_seconds` the source may be silent for any time, as an event stream is; the kernel detects a dead
+    peer. Raises PeerGone if either side closes too early, TimeoutError, and BadMessage.
     """
-    ends = ends or scanner(body)
-    piece = source.take_scanned(ends)
-    if first or piece:
-        sink.write(first + piece if first else piece)
-    if not (ends.done or await source.pour(sink, ends, patience=patience) or isinstance(body, UntilClose)):
-        raise Vanished("a body ended before its time")
+    scanner = scanner or scanner_for(body)
+    buffered = take_scanned(source, scanner)
+    if first or buffered:
+        sink.write(first + buffered if first else buffered)
+    if not scanner.done:
+        ended = await Pipe(source, sink, scanner).run(idle_seconds=idle_seconds)
+        if not ended and not isinstance(body, UntilClose):
+            raise PeerGone("the connection closed before the body's end")
     await sink.drain()

@@ -1,7 +1,7 @@
-"""Connections to the dev server, and the few that are kept for the next request.
+"""Connections to the dev server: new ones, and a pool of idle ones for reuse.
 
-Node closes a kept connection after five quiet seconds without asking; one is used again only well before that. It
-may still close at the very moment a request is on its way, so only a request that may be sent twice gets a used one.
+Node closes an idle connection after five seconds without notice, so one is reused only well before that. It may still
+close at the very moment a request is sent, so only a request that may be sent twice gets a reused connection.
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from agent.errors import AgentError
-from agent.gateway.http.transport import Wire
+from agent.gateway.http.transport import Transport
 
 DEV_HOST = "127.0.0.1"
 CONNECT_SECONDS = 2.0
-KEPT_SECONDS = 3.0
-KEPT_MOST = 32
+IDLE_SECONDS = 3.0
+IDLE_MOST = 32
 
 
-class NotThere(AgentError):
-    """The dev server does not take connections."""
+class UpstreamUnreachable(AgentError):
+    """The dev server accepts no connection."""
 
     code = "dev_server_not_there"
-    retryable = True
 
 
-class Link:
-    """One connection, for one request. Whoever has it sets `clean` when the next request may use it."""
+class UpstreamConnection:
+    """A connection for one request."""
 
-    def __init__(self, wire: Wire, *, used: bool) -> None:
-        self.wire = wire
-        self.used = used
-        self.clean = False
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.reusable = False
+        """Set by the caller when the next request may use the connection."""
 
 
 class Upstream:
@@ -40,68 +39,69 @@ class Upstream:
         self._port = port
         self._monotonic = monotonic
         self.last_exchange = monotonic()
-        """When something last went to the dev server, or came from it."""
-        self._kept: dict[Wire, asyncio.TimerHandle] = {}
+        """When bytes last went to the dev server or came from it, by the monotonic clock."""
+        self._idle: dict[Transport, asyncio.TimerHandle] = {}
         self._closed = False
 
     @asynccontextmanager
-    async def link(self, *, used: bool) -> AsyncIterator[Link]:
-        """A connection for as long as the block runs; raises NotThere. `used`: an old one will do."""
-        self._exchanged()
-        kept = self._again() if used else None
-        link = Link(kept or await self._connect(), used=kept is not None)
+    async def connection(self, *, reuse: bool) -> AsyncIterator[UpstreamConnection]:
+        """A connection for the duration of the block; `reuse`: an idle one may be taken. Raises UpstreamUnreachable."""
+        self._note_exchange()
+        idle = self._pop_idle() if reuse else None
+        connection = UpstreamConnection(idle or await self._connect())
+        transport = connection.transport
         try:
-            yield link
+            yield connection
         finally:
-            if link.clean and not self._closed:
-                self._keep(link.wire)
-            elif not link.wire.transport.is_closing():  # whoever closed it before wanted its last bytes to leave
-                link.wire.abort()
+            if connection.reusable and not self._closed:
+                self._keep(transport)
+            elif not transport.is_closing:  # a caller that closed it wants its last bytes to be sent
+                transport.abort()
 
     def close(self) -> None:
-        """Close what is kept, and keep nothing from now on."""
+        """Close all idle connections, and keep none from now on."""
         self._closed = True
-        self.redial()
+        self.drop_idle()
 
-    def redial(self) -> None:
-        """Close what is kept, so that the next request connects anew."""
-        for wire in tuple(self._kept):
-            self._drop(wire)
+    def drop_idle(self) -> None:
+        """Close all idle connections, so that the next request opens a new one."""
+        for transport in tuple(self._idle):
+            self._drop(transport)
 
-    async def _connect(self) -> Wire:
+    async def _connect(self) -> Transport:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, wire = await loop.create_connection(Wire, DEV_HOST, self._port)
-        except OSError as error:  # a TimeoutError is one too
-            raise NotThere(f"nothing answers at {DEV_HOST}:{self._port}: {error}") from error
-        wire.on_data = self._exchanged
-        return wire
+                _, transport = await loop.create_connection(Transport, DEV_HOST, self._port)
+        except OSError as error:  # TimeoutError is a subclass
+            raise UpstreamUnreachable(f"nothing answers at {DEV_HOST}:{self._port}: {error}") from error
+        transport.on_data = self._note_exchange
+        return transport
 
-    def _exchanged(self) -> None:
+    def _note_exchange(self) -> None:
         self.last_exchange = self._monotonic()
 
-    def _again(self) -> Wire | None:
-        while self._kept:
-            wire, timer = self._kept.popitem()  # the newest: the others get the chance to grow old and go
+    def _pop_idle(self) -> Transport | None:
+        while self._idle:
+            transport, timer = self._idle.popitem()  # the newest, so that the older ones can expire
             timer.cancel()
-            wire.on_end = None
-            if not wire.ended and not wire.buffer:
-                return wire
-            wire.abort()
+            transport.on_end = None
+            if not transport.ended and not transport.buffer:
+                return transport
+            transport.abort()
         return None
 
-    def _keep(self, wire: Wire) -> None:
-        if wire.ended or wire.buffer or len(self._kept) >= KEPT_MOST:
-            wire.abort()
+    def _keep(self, transport: Transport) -> None:
+        if transport.ended or transport.buffer or len(self._idle) >= IDLE_MOST:
+            transport.abort()
             return
         loop = asyncio.get_running_loop()
-        self._kept[wire] = loop.call_later(KEPT_SECONDS, self._drop, wire)
-        wire.on_end = lambda: self._drop(wire)
+        self._idle[transport] = loop.call_later(IDLE_SECONDS, self._drop, transport)
+        transport.on_end = lambda: self._drop(transport)
 
-    def _drop(self, wire: Wire) -> None:
-        timer = self._kept.pop(wire, None)
+    def _drop(self, transport: Transport) -> None:
+        timer = self._idle.pop(transport, None)
         if timer is not None:
             timer.cancel()
-        wire.on_end = None
-        wire.abort()
+        transport.on_end = None
+        transport.abort()

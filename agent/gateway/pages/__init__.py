@@ -1,6 +1,4 @@
-"""What a person sees while there is no app to see: self-contained pages that go away by themselves.
+"""The gateway's own pages, shown while there is no app to show, and the script that it adds to the app's pages.
 
-view.py decides what is said, render.py puts it into waking.html or failed.html together with page.css and page.js.
-asleep.html takes the app's place while the machine sleeps, and is silent. shim.js is what brings it there: the one
-script that the gateway adds to the app's own pages.
+Start reading at `view.py` (pure), which decides what a page says; `render.py` fills the templates in assets/.
 """

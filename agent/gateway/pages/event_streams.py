@@ -1,8 +1,8 @@
-"""The gateway's own event streams, which keep a waking or failed page true (Server-Sent Events).
+"""The gateway's event streams (Server-Sent Events), which keep a waking or failed page up to date.
 
-/__preview/events sends `view` whenever what the page shows has changed, and `gone` when the machine goes away, upon
-which the page stays silent: its questions would wake the machine that just fell asleep. /__preview/log sends the dev
-server's output as JSON lists of lines. Both run until the caller cancels them; that is how a browser leaves.
+/__preview/events sends `view` whenever what the page shows has changed, and `gone` when the machine stops, after which
+the page sends no more requests, because one would start the machine again. /__preview/log sends the dev server's output
+as JSON lists of lines. Both run until the caller cancels them, which it does when the browser disconnects.
 """
 
 from __future__ import annotations
@@ -13,38 +13,40 @@ from typing import Protocol
 
 import orjson
 
-from agent.gateway.http.transport import Wire
+from agent.gateway.http.transport import Transport
 from agent.gateway.pages.render import encode
 from agent.gateway.pages.view import plain, view
 from agent.status_board import StatusBoard
 
 HEARTBEAT_SECONDS = 15.0
-PACE_SECONDS = 0.05
+COALESCE_SECONDS = 0.05
 LOG_LINES = 300
 
 _HEARTBEAT = b": still here\n\n"
 _GONE = b"event: gone\ndata: {}\n\n"
 
 
-class Logs(Protocol):
-    """The dev server's output, oldest line first, without line ends. `follow` listens from the moment of the call."""
+class OutputLog(Protocol):
+    """The dev server's output, oldest line first, without line ends."""
 
     def lines(self) -> list[str]: ...
 
-    def follow(self) -> AsyncIterator[str]: ...
+    def follow(self) -> AsyncIterator[str]:
+        """The lines that are printed from the moment of the call."""
+        ...
 
 
-async def views(
-    client: Wire,
+async def send_views(
+    client: Transport,
     board: StatusBoard,
-    logs: Logs,
+    logs: OutputLog,
     *,
     path: str,
-    waited: Callable[[], float],
-    warm: Callable[[], Awaitable[None]],
+    seconds_waited: Callable[[], float],
+    prewarm: Callable[[], Awaitable[None]],
 ) -> None:
-    """Send views of the page `path` to `client`. `waited`: seconds since the wait began. `warm` is awaited before the
-    app is said to be ready: it makes the dev server compile the page, so that the browser's own request finds it done.
+    """Send `client` the views of the page at `path`. `prewarm` is awaited before the app is reported as ready: it has
+    the dev server compile the page, so that the browser's own request is answered at once.
     """
     seen, sent = None, b""
     try:
@@ -52,12 +54,12 @@ async def views(
             seen = board.snapshot
             shown = view(seen, list(map(board.shorten, logs.lines())), path)
             if shown.kind == "ready":
-                await warm()
-            data = encode(shown, elapsed=waited())
-            same = encode(shown, elapsed=0)
-            if same != sent:
+                await prewarm()
+            data = encode(shown, elapsed=seconds_waited())
+            without_time = encode(shown, elapsed=0)
+            if without_time != sent:
                 client.write(b"event: view\ndata: %b\n\n" % data)
-                sent = same
+                sent = without_time
             await client.drain()
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
@@ -65,26 +67,26 @@ async def views(
             except TimeoutError:
                 client.write(_HEARTBEAT)
             else:
-                await asyncio.sleep(PACE_SECONDS)  # facts that change together are told together
+                await asyncio.sleep(COALESCE_SECONDS)  # facts that change together are sent together
     except asyncio.CancelledError:
         client.write(_GONE)
         raise
 
 
-async def output(client: Wire, logs: Logs) -> None:
-    """Send the last lines, then every new one; ends when the log does."""
+async def send_output(client: Transport, logs: OutputLog) -> None:
+    """Send the last lines of the output, then every new one."""
     lines, following = logs.lines(), logs.follow()
     try:
-        client.write(_lines(lines[-LOG_LINES:]))
+        client.write(_lines_event(lines[-LOG_LINES:]))
         async for line in following:
-            client.write(_lines([line]))
+            client.write(_lines_event([line]))
             await client.drain()
     finally:
-        close = getattr(following, "aclose", None)  # an iterator need not have it, a generator must not be left open
+        close = getattr(following, "aclose", None)  # a generator has to be closed; other iterators may have no aclose
         if close is not None:
             await close()
 
 
-def _lines(lines: list[str]) -> bytes:
-    sound = [plain(line).encode("utf-8", "replace").decode() for line in lines]
-    return b"data: %b\n\n" % orjson.dumps(sound)
+def _lines_event(lines: list[str]) -> bytes:
+    encodable = [plain(line).encode("utf-8", "replace").decode() for line in lines]
+    return b"data: %b\n\n" % orjson.dumps(encodable)

@@ -1,8 +1,7 @@
-"""What is true now → what the waking and the failed page say. Pure.
+"""What the waking and the failed page say, computed from the facts. Pure.
 
-The first page and every later event are made of the same View, so that a page that was opened early and one that was
-opened late show the same thing. Log lines and messages are strangers' text: here they lose their colours, whoever
-shows them escapes them.
+The first page and every later event are made from the same View, so a page shows the same thing whenever it was opened.
+Log lines and messages are untrusted text: escape sequences are removed here, and HTML is escaped where they are shown.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from agent.gateway.policy.routing import kept_away
+from agent.gateway.policy.routing import is_hung_route
 from agent.status import Problem, Snapshot, blocked
 
 Kind = Literal["waking", "failed", "ready"]
@@ -28,114 +27,127 @@ _CODE = re.compile(r"code (?P<code>\w+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One milestone on the way to the app. `detail` is what is known beyond its state, or empty."""
+class Milestone:
+    """One row of the waking page: a stage on the way to the app."""
 
     name: str
     label: str
     state: StepState
     detail: str = ""
+    """What is known beyond the state, such as a number of files."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`sentence` says what is going on or what is wrong, `advice` what mends it; `proof` are the lines that show it,
-    oldest first.
-    """
-
     kind: Kind
     title: str
     sentence: str
-    steps: tuple[Step, ...] = ()
+    """What is happening, or what is wrong and why."""
+    steps: tuple[Milestone, ...] = ()
     proof: tuple[str, ...] = ()
+    """The lines of output that show what is wrong, oldest first."""
     advice: str = ""
+    """What to do about it."""
 
 
 def view(now: Snapshot, lines: list[str], path: str = "/") -> View:
-    """Of the page `path`. `lines` is the dev server's output, oldest first; only the failed page shows any of it."""
-    if kept_away(path, now) and blocked(now) is None and not now.stopping:
-        return _hung(path)
+    """What the page at `path` shows. `lines`: the dev server's output, oldest first; only the failed page shows it."""
+    if is_hung_route(path, now) and blocked(now) is None and not now.stopping:
+        return _hung_route(path)
     if now.dev_server.state in {"ready", "unresponsive"} and not now.stopping:
         return View("ready", "Your app is ready", "Opening it now.")
     if blocked(now) is not None:
         return _failed(now, lines)
-    return View("waking", "Waking up your preview", _sentence(now), _steps(now))
+    return View("waking", "Waking up your preview", _waking_sentence(now), _milestones(now))
 
 
 def plain(line: str) -> str:
-    """One line of output as text: no colours, no cursor movements, not endless."""
+    """One line of output without escape sequences and control characters, cut at LINE_LENGTH."""
     text = _CONTROL.sub("", line)
     return text if len(text) <= LINE_LENGTH else f"{text[:LINE_LENGTH]} …"
 
 
 def _failed(now: Snapshot, lines: list[str]) -> View:
-    """The page for what `blocked` says, which looks at the causes in this order too: the first is the root."""
+    """The page for what `blocked` reports. The causes are checked in the order of `blocked`: the first is the root."""
     failure, dev, install = now.sync.failure, now.dev_server, now.install
     if failure is not None and blocked(now) == failure.message and dev.state in {"waiting", "stopped"}:
-        titles = {
-            "unauthorized": "The backend does not accept this machine's key",
-            "no_such_app": "The backend does not know this app",
-        }
-        title = titles.get(failure.code, "The app's files cannot be fetched")
-        return View("failed", title, _closed(failure.message), proof=_of_sync(now))
+        title, advice = _BACKEND_REFUSALS.get(failure.code, ("The app's files cannot be fetched", ""))
+        return View("failed", title, _as_sentence(failure.message), proof=_sync_proof(now), advice=advice)
     if install.blocks:
         first = next((problem for problem in now.problems if problem.source == "install"), None)
         if first is not None and first.line is not None:
-            return _of_file(first)
-        said = install.reason or "The packages could not be installed."
-        title, _, reason = said.partition(":\n")
+            return _broken_file(first)
+        message = install.reason or "The packages could not be installed."
+        title, _, reason = message.partition(":\n")
         if reason:
-            return _of_lines(plain(title), reason)
-        return _of_lines("The packages could not be installed", said)
+            return _from_lines(plain(title), reason, _INSTALL_ADVICE)
+        return _from_lines("The packages could not be installed", message, _INSTALL_ADVICE)
     if now.broken:
-        return _of_file(now.broken[0])
-    never_came = dev.ready_at is None or dev.error is not None
-    title = "The dev server could not be started" if never_came else "The dev server keeps stopping"
+        return _broken_file(now.broken[0])
+    never_ready = dev.ready_at is None or dev.error is not None
+    title = "The dev server could not be started" if never_ready else "The dev server keeps stopping"
     if dev.error is not None:
         error = dev.error
         proof = tuple(plain(line) for line in error.details)
-        return View("failed", title, _headline(error.headline), proof=proof, advice=plain(error.advice or ""))
+        return View("failed", title, _error_line(error.headline), proof=proof, advice=plain(error.advice or ""))
     others = tuple(problem for problem in now.problems if problem.source != "dev_server")
     if dev.waits_for_files:
-        return View("failed", "The app cannot be started", _closed(dev.reason), proof=tuple(_problems(others)))
-    proof = (*_problems(others), *(plain(line) for line in lines if plain(line).strip()))
-    return View("failed", title, _closed(dev.reason), proof=proof[-PROOF_LINES:])
+        proof = tuple(_problem_lines(others))
+        return View("failed", "The app cannot be started", _as_sentence(dev.reason), proof=proof, advice=_FILES_ADVICE)
+    proof = (*_problem_lines(others), *(plain(line) for line in lines if plain(line).strip()))
+    return View("failed", title, _as_sentence(dev.reason), proof=proof[-PROOF_LINES:], advice=_FILES_ADVICE)
 
 
-def _of_file(problem: Problem) -> View:
+_BACKEND_REFUSALS = {
+    "unauthorized": (
+        "The backend does not accept this machine's key",
+        "The backend has to accept this machine's key for this app. The preview keeps trying.",
+    ),
+    "no_such_app": (
+        "The backend does not know this app",
+        "APP_ID has to name an app that exists in the backend. The preview keeps trying.",
+    ),
+}
+_INSTALL_ADVICE = "The packages are installed again as soon as package.json or a lock file changes."
+_FILES_ADVICE = "The dev server is started again as soon as the app's files change."
+
+
+def _broken_file(problem: Problem) -> View:
     title = f"{problem.file} cannot be read" if problem.file and problem.line else "The app cannot be started"
-    return _of_lines(plain(title), problem.message)
+    return _from_lines(plain(title), problem.message, "Correct the file: the preview then goes on by itself.")
 
 
-def _of_lines(title: str, text: str) -> View:
-    """The first line of `text` is the sentence, and the others prove it."""
+def _from_lines(title: str, text: str, advice: str) -> View:
+    """A failed page whose sentence is the first line of `text`, and whose proof are the other lines."""
     first, *others = [plain(line) for line in text.splitlines() if line.strip()] or ["No reason was given."]
-    if others and (code := _CODE.fullmatch(first)):  # npm puts it before the words
+    if others and (code := _CODE.fullmatch(first)):  # npm prints the code before the message
         first, *others = f"{others[0]} ({code['code']})", *others[1:]
-    return View("failed", title, _headline(first), proof=tuple(others[:PROOF_LINES]))
+    return View("failed", title, _error_line(first), proof=tuple(others[:PROOF_LINES]), advice=advice)
 
 
-def _hung(path: str) -> View:
+def _hung_route(path: str) -> View:
     route = plain(path)
     sentence = (
-        f"Rendering {route} kept the dev server busy without an end, so that no other page was answered and the server "
-        f"had to be restarted. {route} is not rendered again until a file of the app changes: look for a loop that "
-        "never ends in its page or in a component that it shows. All other pages work."
+        f"Rendering {route} never ended and kept the dev server from answering any other page, so the dev server was "
+        "restarted. All other pages work."
     )
-    return View("failed", f"{route} never finishes", sentence)
+    advice = (
+        f"Look for an endless loop in the page or in a component that it uses. {route} is rendered again as soon as a "
+        "file of the app changes."
+    )
+    return View("failed", f"{route} never finishes", sentence, advice=advice)
 
 
-def _of_sync(now: Snapshot) -> tuple[str, ...]:
+def _sync_proof(now: Snapshot) -> tuple[str, ...]:
     failure = now.sync.failure
     if failure is None:
         return ()
     tries = "1 try" if failure.tries == 1 else f"{failure.tries} tries"
-    asked = f"app {plain(now.app_id)}: {failure.code} since {failure.since}, {tries}"
-    following = (f"next try at {failure.next_try_at}",) if failure.next_try_at else ()
-    return (asked, *following)
+    history = f"app {plain(now.app_id)}: {failure.code} since {failure.since}, {tries}"
+    return (history, f"next try at {failure.next_try_at}") if failure.next_try_at else (history,)
 
 
-def _problems(problems: tuple[Problem, ...]) -> list[str]:
+def _problem_lines(problems: tuple[Problem, ...]) -> list[str]:
     shown = []
     for problem in problems:
         place = ":".join(str(part) for part in (problem.file, problem.line, problem.column) if part is not None)
@@ -144,29 +156,31 @@ def _problems(problems: tuple[Problem, ...]) -> list[str]:
     return shown
 
 
-def _sentence(now: Snapshot) -> str:
+def _waking_sentence(now: Snapshot) -> str:
     state = now.dev_server.state
     if now.stopping:
-        return "This machine is about to stop. It starts again when somebody asks for the app."
+        return "This machine is stopping. It starts again when somebody opens the app."
     if now.sync.failure is not None and now.sync.applied_at is None:
-        return f"The app's files cannot be fetched yet: {_ended(now.sync.failure.message)}"
+        return (
+            f"The app's files could not be fetched yet: {_with_full_stop(now.sync.failure.message)} It is tried again."
+        )
     if now.install.state == "running":
         manager = f" with {now.install.manager}" if now.install.manager else ""
         return f"The app's packages are being installed{manager}. Then the dev server starts."
     if now.sync.applied_at is None:
-        return "The app's files are on their way to this machine."
+        return "The app's files are being fetched."
     if state == "restarting":
-        return f"The dev server is starting again: {_ended(now.dev_server.reason)}"
+        return f"The dev server is restarting: {_with_full_stop(now.dev_server.reason)}"
     if state == "starting":
-        return "The dev server is compiling the first page. This page turns into your app when it is done."
-    return f"The files are here. The dev server waits: {_ended(now.dev_server.reason)}"
+        return "The dev server is compiling the first page. Your app appears here as soon as it is done."
+    return f"The app's files are in place. The dev server has not started yet: {_with_full_stop(now.dev_server.reason)}"
 
 
-def _steps(now: Snapshot) -> tuple[Step, ...]:
+def _milestones(now: Snapshot) -> tuple[Milestone, ...]:
     synced, dev = now.sync.applied_at is not None, now.dev_server
     started = dev.state in {"starting", "restarting"}
     install = now.install
-    packages = Step("dependencies", "Dependencies", "done" if started else "active" if synced else "waiting")
+    packages = Milestone("dependencies", "Dependencies", "done" if started else "active" if synced else "waiting")
     if install.state == "running":
         detail = " ".join(part for part in (install.manager, plain(install.progress or "")) if part)
         packages = replace(packages, state="active", detail=detail)
@@ -174,16 +188,16 @@ def _steps(now: Snapshot) -> tuple[Step, ...]:
         packages = replace(packages, state="trouble", detail=plain((install.reason or "").partition("\n")[0]))
     compiling = dev.state == "starting" and dev.compiling
     return (
-        Step("machine", "Machine started", "done"),
-        Step("files", "Files", _files_state(now), _files_detail(now)),
+        Milestone("machine", "Machine started", "done"),
+        Milestone("files", "Files", _files_state(now), _files_detail(now)),
         packages,
-        Step("server", "Dev server", "done" if compiling else "active" if started else "waiting"),
-        Step("compile", "First compile", "active" if compiling else "waiting"),
+        Milestone("server", "Dev server", "done" if compiling else "active" if started else "waiting"),
+        Milestone("compile", "First compile", "active" if compiling else "waiting"),
     )
 
 
 def _files_state(now: Snapshot) -> StepState:
-    if now.sync.applied_at is not None or now.install.state == "running":  # the files are in place then
+    if now.sync.applied_at is not None or now.install.state == "running":  # it starts only when the files are in place
         return "done"
     return "trouble" if now.sync.failure is not None else "active"
 
@@ -199,18 +213,18 @@ def _files_detail(now: Snapshot) -> str:
     return f"{staged:,}" if expected is None else f"{staged:,} of {expected:,}"
 
 
-def _closed(text: str) -> str:
-    """`text` as a sentence of its own."""
-    said = _ended(text)
-    return said[0].upper() + said[1:]
+def _as_sentence(text: str) -> str:
+    """`text` with a capital letter and a full stop."""
+    sentence = _with_full_stop(text)
+    return sentence[0].upper() + sentence[1:]
 
 
-def _headline(text: str) -> str:
-    """One line as it was printed: a capital letter or a full stop would be read as part of the error."""
+def _error_line(text: str) -> str:
+    """One line as it was printed. A capital letter or a full stop would look like a part of the error."""
     return plain(text).strip()
 
 
-def _ended(text: str) -> str:
+def _with_full_stop(text: str) -> str:
     """`text` as the end of a sentence: one line with a full stop."""
-    said = " ".join(plain(line) for line in text.splitlines()).strip() or "no reason was given"
-    return said if said[-1] in ".!?…" else f"{said}."
+    sentence = " ".join(plain(line) for line in text.splitlines()).strip() or "no reason was given"
+    return sentence if sentence[-1] in ".!?…" else f"{sentence}."

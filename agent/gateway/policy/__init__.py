@@ -1,4 +1,4 @@
-"""What becomes of a request: passed on, refused, held, or answered here; and what it says about activity. Pure.
+"""What happens to a request: forwarded, blocked, held or answered by the gateway; and what it shows about activity.
 
-Start reading at `routing.py`.
+Start reading at `routing.py`. All modules are pure.
 """

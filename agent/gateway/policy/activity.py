@@ -1,7 +1,7 @@
-"""Which requests show that somebody is there. Pure.
+"""Classifies requests by whether they show that somebody uses the app. Pure.
 
-A person's page, and what that page asks of the app, keep a machine awake. What a page fetches to draw itself follows
-from those and adds nothing; sockets that reconnect, prefetches, crawlers and health checks say nothing at all.
+Navigations, and what a page asks of the app, keep the machine awake. What a page loads to draw itself follows from
+those and adds nothing. Sockets that reconnect, prefetches, crawlers and health checks show nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeGuard, get_args
 
-from agent.gateway.policy.routing import PREFIX, Request
+from agent.gateway.policy.request import PREFIX, Request
 
 Awake = Literal["navigation", "app_request"]
 """The classes that may keep the machine awake."""
@@ -18,9 +18,9 @@ Activity = Awake | Literal["asset", "hmr", "probe", "dev_internal"]
 AWAKE: frozenset[Activity] = frozenset(get_args(Awake))
 
 PROBE_HEADER = "x-preview-probe"
-"""Whoever looks without wanting to wake or hold the machine sends it, with any value."""
+"""A client that must neither wake the machine nor keep it awake sends this header, with any value."""
 
-_DRAWN = frozenset(
+_SUBRESOURCES = frozenset(
     {
         "audio",
         "audioworklet",
@@ -50,19 +50,19 @@ _ROBOTS = re.compile(
 
 
 def classify(request: Request) -> Activity:
-    """The class of one request; a WebSocket counts once, when it is opened."""
+    """The class of one request. A WebSocket counts once, when it is opened."""
     if request.path.startswith(PREFIX):
         return "dev_internal"
     if request.internal:
-        return _of_next(request)
-    if _of_vite(request):
+        return _classify_internal(request)
+    if _is_vite_client(request):
         return "hmr"
-    if _probe(request):
+    if _is_probe(request):
         return "probe"
     headers = request.headers
     if request.upgrade:
         return "app_request"
-    if headers.get("sec-fetch-dest") in _DRAWN or "next-router-prefetch" in headers:
+    if headers.get("sec-fetch-dest") in _SUBRESOURCES or "next-router-prefetch" in headers:
         return "asset"
     if request.navigation:
         return "navigation"
@@ -76,14 +76,14 @@ def may_keep_awake(activity: Activity) -> TypeGuard[Awake]:
 
 
 def attended(request: Request, *, visible: bool) -> bool:
-    """Is there evidence that a person is behind this request? A browser says which navigations somebody asked for;
-    anything else has somebody before it only while a page is on screen (`visible`).
+    """Whether there is evidence of a person. Browsers mark a navigation that a person started (Sec-Fetch-User); any
+    other request counts only while a page is on screen (`visible`).
     """
     return visible or (request.navigation and request.headers.get("sec-fetch-user") == "?1")
 
 
-def _of_next(request: Request) -> Activity:
-    _, names = request.readings
+def _classify_internal(request: Request) -> Activity:
+    _, names = request.path_variants
     if "_next" not in names:
         return "dev_internal"
     below = names[names.index("_next") + 1 :]
@@ -98,18 +98,18 @@ def _of_next(request: Request) -> Activity:
             return "dev_internal"
 
 
-def _of_vite(request: Request) -> bool:
-    """Whether Vite's client asks on its own: for its socket, or whether the server is back."""
+def _is_vite_client(request: Request) -> bool:
+    """Whether Vite's client sent this on its own: for its socket, or to see whether the server is back."""
     protocols = request.headers.get("sec-websocket-protocol", "") if request.upgrade else ""
     own = protocols in {"vite-hmr", "vite-ping"}
     return own or request.headers.get("accept") == "text/x-vite-ping"
 
 
-def _probe(request: Request) -> bool:
+def _is_probe(request: Request) -> bool:
     headers = request.headers
     if PROBE_HEADER in headers or "prefetch" in headers.get("sec-purpose", headers.get("purpose", "")):
         return True
-    # A browser says Sec-Fetch-Mode; what does not is a program, and some programs only look.
+    # Browsers send Sec-Fetch-Mode. A client without it is a program, and some programs only monitor.
     if "sec-fetch-mode" in headers:
         return False
     return request.method == "HEAD" or bool(_ROBOTS.search(headers.get("user-agent", "")))

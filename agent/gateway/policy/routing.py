@@ -1,79 +1,37 @@
-"""One request and what is known of the dev server → what is done about it. Pure.
+"""Decides what happens to one request, from what is known of the dev server. Pure.
 
-What a development server offers to a developer at the same machine is not offered to whoever has the preview's
-address: restarting it, opening an editor, attaching a debugger, asking its MCP server, reading source maps of server
-code. Its overlay's own needs pass. The rule reads the path in every way a server might read it (decoded, with dots
-resolved, in lower case, behind any prefix) and lets through only what is allowed in all of them.
+A development server offers its developer things that nobody with the preview's address may use: restarting it, opening
+an editor, attaching a debugger, its MCP server, source maps of server code. Those are blocked; what its error overlay
+needs is forwarded. A path is checked in every form that a server might read it as (decoded, with and without dots
+resolved, in lower case, behind any prefix), and passes only if all forms are allowed.
 
-What must not live here: what a page says (pages/), and which requests keep the machine awake (classes.py).
+What must not live here: what a page says (pages/), and which requests keep the machine awake (activity.py).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
 
+from agent.gateway.policy.request import PREFIX, Request
 from agent.status import Snapshot, blocked
-
-DECODINGS = 8
-"""How often a path is decoded at most: a server does it once or twice."""
-PREFIX = "/__preview/"
-"""The gateway's own endpoints. Nothing of an app can live there: Next routes no folder that begins with `_`."""
 
 Endpoint = Literal["events", "log", "shim", "live", "asleep"]
 
 
-@dataclass(frozen=True)
-class Request:
-    """`headers` has lower-case names; a field that came twice is joined by ", ". `upgrade`: it asks for a WebSocket."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    upgrade: bool = False
-
-    @cached_property
-    def path(self) -> str:
-        """What a person would call the path: as it was sent, without query and fragment."""
-        return re.split("[?#]", self.target, maxsplit=1)[0]
-
-    @cached_property
-    def readings(self) -> tuple[tuple[str, ...], ...]:
-        """The path's segments as a careless and as a careful server would read them."""
-        return _readings(self.path)
-
-    @cached_property
-    def internal(self) -> bool:
-        """Does it belong to Next's development server rather than to the app?"""
-        return any(name == "_next" or name.startswith("__nextjs") for names in self.readings for name in names)
-
-    @cached_property
-    def navigation(self) -> bool:
-        """Will the answer be shown to a person as a page? Browsers say so; of others a GET that prefers HTML does."""
-        mode = self.headers.get("sec-fetch-mode")
-        if self.upgrade or self.internal or self.method not in {"GET", "HEAD", "POST"}:
-            return False
-        if mode is not None:
-            return mode == "navigate"
-        return self.method == "GET" and "text/html" in self.headers.get("accept", "") and "rsc" not in self.headers
-
-
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """To the dev server."""
+    """Forward the request to the dev server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The dev server is on its way back: decide again when the facts have changed."""
+    """The dev server is restarting: wait, and decide again when the facts have changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class WaitPage:
+class WakingPage:
     """503 with the waking page."""
 
 
@@ -83,39 +41,39 @@ class FailedPage:
 
 
 @dataclass(frozen=True, slots=True)
-class HungPage:
-    """503 with the page that says that this route kept the dev server busy without an end."""
+class HungRoutePage:
+    """503 with the page that says that rendering this route never finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """503 in plain text, for whatever is not shown as a page."""
+    """503 in plain text, for requests whose response is not shown as a page."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """404, as if it were not there."""
+    """404, as if the path did not exist."""
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Redirect:
     """A redirect to the path of the app's first page, where the app has nothing at `/`."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class OwnEndpoint:
     """One of the gateway's own endpoints."""
 
     endpoint: Endpoint
 
 
-Decision = Forward | Hold | WaitPage | FailedPage | HungPage | Unavailable | Blocked | Elsewhere | Own
+Decision = Forward | Hold | WakingPage | FailedPage | HungRoutePage | Unavailable | Blocked | Redirect | OwnEndpoint
 
-# What the error overlay in the browser asks for. The rest of `__nextjs…` acts on the machine or shows server code.
+# What Next's error overlay requests. The rest of `__nextjs…` acts on the machine or shows server code.
 _OVERLAY = frozenset(
     {
         "__nextjs_original-stack-frame",
@@ -125,105 +83,90 @@ _OVERLAY = frozenset(
         "__nextjs_disable_dev_indicator",
     }
 )
-_NEVER = frozenset({("_next", "mcp"), ("_next", "development", "request-insights")})
-# What other dev servers offer that acts on the machine: opening an editor, building anew, a terminal.
-_ACTING = frozenset(
+_NEXT_PATHS_BLOCKED = frozenset({("_next", "mcp"), ("_next", "development", "request-insights")})
+# Paths of other dev servers that act on the machine: opening an editor, rebuilding, a terminal.
+_NAMES_BLOCKED = frozenset(
     {"__open-in-editor", "__open-stack-frame-in-editor", "__nuxt_devtools__", "__vite_devtools__", "__devtools__"}
 )
-_ACTING_BELOW = frozenset({("webpack-dev-server", "invalidate"), ("webpack-dev-server", "open-editor")})
+_PAIRS_BLOCKED = frozenset({("webpack-dev-server", "invalidate"), ("webpack-dev-server", "open-editor")})
 
 
 def decide(request: Request, now: Snapshot) -> Decision:
-    """What to do with `request` while `now` is true."""
+    """What to do with `request` in the state `now`."""
     if request.path.startswith(PREFIX):
-        return _own(request, now)
-    if off_limits(request):
+        return _own_endpoint(request, now)
+    if is_blocked(request):
         return Blocked()
     if blocked(now) is not None:
         return FailedPage() if request.navigation else Unavailable("the preview cannot start")
-    if kept_away(request.path, now) and not request.internal and not request.upgrade:
+    if is_hung_route(request.path, now) and not request.internal and not request.upgrade:
         return (
-            HungPage() if request.navigation else Unavailable(f"{request.path} never finishes: it waits for a change")
+            HungRoutePage()
+            if request.navigation
+            else Unavailable(f"rendering {request.path} never finished; it is tried again when a file changes")
         )
     if now.dev_server.state in {"ready", "unresponsive"} and not now.stopping:
         start = now.dev_server.start_path
         if start != "/" and request.path == "/" and request.navigation and request.method != "POST":
-            return Elsewhere(start)
+            return Redirect(start)
         return Forward()
     if request.navigation:
-        return WaitPage()
-    return Hold() if _coming_back(now) else Unavailable("the preview is starting")
+        return WakingPage()
+    return Hold() if _is_restarting(now) else Unavailable("the preview is starting")
 
 
-def kept_away(path: str, now: Snapshot) -> bool:
-    """Is `path` a route that kept the dev server busy without an end? A slash at its end makes no other route."""
+def is_hung_route(path: str, now: Snapshot) -> bool:
+    """Whether `path` is a route that has kept the dev server busy without end. A trailing slash makes no difference."""
     return bool(now.dev_server.hung_routes) and _route(path) in map(_route, now.dev_server.hung_routes)
+
+
+def is_blocked(request: Request) -> bool:
+    """Whether the path is one that must not be reachable from outside."""
+    return any(_blocks(request.method, names) for names in request.path_variants)
 
 
 def _route(path: str) -> str:
     return unquote(path).rstrip("/") or "/"
 
 
-def _coming_back(now: Snapshot) -> bool:
-    """Is it being started again? Then there may be pages whose requests can wait, and would break if refused. A
-    person who opens a page meanwhile is shown what goes on instead.
+def _is_restarting(now: Snapshot) -> bool:
+    """Then pages may be open whose requests can wait and would break if refused. A navigation is shown the waking page
+    instead.
     """
     dev = now.dev_server
     return not now.stopping and (dev.state == "restarting" or (dev.state == "starting" and dev.restarts > 0))
 
 
-def off_limits(request: Request) -> bool:
-    """May nobody outside have this?"""
-    return any(_off_limits(request.method, names) for names in request.readings)
-
-
-def _own(request: Request, now: Snapshot) -> Decision:
+def _own_endpoint(request: Request, now: Snapshot) -> Decision:
     name = request.path.removeprefix(PREFIX)
     if request.upgrade:
-        return Own("live") if name == "live" else Blocked()
+        return OwnEndpoint("live") if name == "live" else Blocked()
     if request.method == "GET":
         match name:
             case "events":
-                return Own("events")
+                return OwnEndpoint("events")
             case "shim.js":
-                return Own("shim")
+                return OwnEndpoint("shim")
             case "asleep":
-                return Own("asleep")
-            # The dev server's output may hold what an app prints about its users: it is shown only while it is all
-            # that there is to see.
+                return OwnEndpoint("asleep")
+            # The dev server's output may contain what an app prints about its users, so it is available only while
+            # there is no app to see.
             case "log" if now.dev_server.state != "ready":
-                return Own("log")
+                return OwnEndpoint("log")
     return Blocked()
 
 
-def _off_limits(method: str, names: tuple[str, ...]) -> bool:
+def _blocks(method: str, names: tuple[str, ...]) -> bool:
     for at, name in enumerate(names):
-        if (name.startswith("__nextjs") and name not in _OVERLAY) or name in _ACTING:
+        if (name.startswith("__nextjs") and name not in _OVERLAY) or name in _NAMES_BLOCKED:
             return True
-        if names[at : at + 2] in _ACTING_BELOW:
+        if names[at : at + 2] in _PAIRS_BLOCKED:
             return True
         if name != "_next":
             continue
-        if any(names[at : at + len(path)] == path for path in _NEVER):
+        if any(names[at : at + len(path)] == path for path in _NEXT_PATHS_BLOCKED):
             return True
-        # Bundles, images and route data are read. Nothing in the browser writes below _next.
+        # Browsers only read below _next: bundles, images and route data.
         if method not in {"GET", "HEAD", "OPTIONS"}:
             return True
     return False
-
-
-def _readings(path: str) -> tuple[tuple[str, ...], ...]:
-    for _ in range(DECODINGS):
-        decoded = unquote(path, "latin-1")
-        if decoded == path:
-            break
-        path = decoded
-    plain = re.sub(r"[\x00-\x1f\x7f]", "", path).replace("\\", "/").lower()
-    careless = tuple(name for name in re.split("[/?#]", plain) if name)
-    careful: list[str] = []
-    for name in careless:
-        if name == "..":
-            del careful[-1:]
-        elif name != ".":
-            careful.append(name)
-    return (careless, tuple(careful))

@@ -1,14 +1,14 @@
-"""Which of the app's answers carry the gateway's script, and where in their bytes its tag goes. Pure.
+"""Which responses get the gateway's script, and where in their bytes its tag is inserted. Pure.
 
-The tag stands where the HTML parser begins the content of the head: right behind `<head …>`, or, where an answer has
-no such tag, before the first tag that makes the parser imply one. What the parser passes over on the way (a byte order
-mark, spaces, comments, the doctype, `<html …>`) is read by its rules (HTML, 13.2.5). An answer that begins with text
-instead, or has no place within its first 16 KiB, is passed on untouched.
+The tag stands where the HTML parser begins the content of the head: right behind `<head …>`, or, in a page without that
+tag, before the first tag that makes the parser imply one. What the parser skips before it (a byte order mark, spaces,
+comments, the doctype, `<html …>`) is skipped by the parser's own rules (HTML, 13.2.5). A page that begins with text, or
+has no place for the tag in its first 16 KiB, is forwarded unchanged.
 
-Invariants: the same bytes get the tag at the same place however they arrive in pieces. Without the tag the body is the
-original, byte for byte; a chunked one has one chunk that is longer, all others stay as they were cut.
+Invariants: the place does not depend on how the bytes arrive in pieces. Without the tag the body is the original, byte
+for byte; of a chunked body, one chunk becomes longer and all others stay as they are.
 
-What must not live here: waiting for the bytes (proxy.py), and what the script does (pages/shim.js).
+What must not live here: waiting for the bytes (http/proxy.py), and what the script does (pages/assets/shim.js).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from dataclasses import replace
 
 from agent.gateway.http.bodies import ChunkScanner
 from agent.gateway.http.heads import Body, Chunked, Fields, Length, RequestHead, ResponseHead, tokens, values
-from agent.gateway.policy.routing import Request
+from agent.gateway.policy.request import Request
 
-SOURCE = b"/__preview/shim.js"
-PLACE_LIMIT = 16 * 1024
-"""Bytes of content in which the place has to be."""
-RAW_LIMIT = 8 * PLACE_LIMIT
-"""The same with the framing of chunks of one byte each, which take six."""
+SCRIPT_PATH = b"/__preview/shim.js"
+SEARCH_LIMIT = 16 * 1024
+"""The tag's place has to be within this many bytes of content."""
+RAW_LIMIT = 8 * SEARCH_LIMIT
+"""The same including the framing of chunks of one byte each, which take six."""
 
 _UNCHANGED = frozenset({204, 205, 206})
-# They describe the bytes as the dev server made them, or promise parts of them.
-_UNTRUE = frozenset(
+# These fields describe the unchanged bytes, or offer parts of them.
+_VALIDATORS = frozenset(
     {b"etag", b"last-modified", b"accept-ranges", b"content-digest", b"repr-digest", b"digest", b"content-md5"}
 )
 _ASCII_BASED = re.compile(rb"utf-?8|us-ascii|iso-8859-[0-9]+|windows-125[0-8]|latin1", re.IGNORECASE)
@@ -51,70 +51,71 @@ _TAG_END = re.compile(
 )
 
 
-def asked(request: Request, head: RequestHead) -> bool:
-    """May the answer to this be a page for a person? Then it is asked for as plain text, uncompressed."""
+def may_inject(request: Request, head: RequestHead) -> bool:
+    """Whether the response may be a page that a person sees. It is then requested without compression."""
     return request.navigation and head.method in {"GET", "POST"} and head.version == "1.1"
 
 
-def wanted(answer: ResponseHead) -> bool:
-    """Is this answer, to a request that `asked`, a whole page in HTML whose bytes can be read?"""
-    if not (answer.status == 200 or answer.status >= 400 or 200 < answer.status < 300) or answer.status in _UNCHANGED:
+def is_injectable(response: ResponseHead) -> bool:
+    """Whether this response, to a request that `may_inject`, is a complete HTML page in an ASCII-compatible charset."""
+    status = response.status
+    if not (200 <= status < 300 or status >= 400) or status in _UNCHANGED:
         return False
-    if answer.body == Length(0) or set(tokens(answer.fields, b"transfer-encoding")) - {b"chunked"}:
+    if response.body == Length(0) or set(tokens(response.fields, b"transfer-encoding")) - {b"chunked"}:
         return False
-    if set(tokens(answer.fields, b"content-encoding")) - {b"identity"}:
+    if set(tokens(response.fields, b"content-encoding")) - {b"identity"}:
         return False
-    if any(value.lower().startswith(b"attachment") for value in values(answer.fields, b"content-disposition")):
+    if any(value.lower().startswith(b"attachment") for value in values(response.fields, b"content-disposition")):
         return False
-    kinds = values(answer.fields, b"content-type")
+    kinds = values(response.fields, b"content-type")
     if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"text/html":
         return False
     charset = _CHARSET.search(kinds[0])
     return charset is None or _ASCII_BASED.fullmatch(charset[1]) is not None
 
 
-def tag(fields: Fields) -> bytes:
-    """The script's tag for an answer with these fields; it carries the nonce of the answer's own policy."""
+def script_tag(fields: Fields) -> bytes:
+    """The script tag for a response with these fields. It has the nonce of the response's Content-Security-Policy."""
     for name in (b"content-security-policy", b"content-security-policy-report-only"):
         for policy in values(fields, name):
             nonce = _nonce(policy)
             if nonce is not None:
-                return b'<script src="%b" nonce="%b"></script>' % (SOURCE, nonce)
-    return b'<script src="%b"></script>' % SOURCE
+                return b'<script src="%b" nonce="%b"></script>' % (SCRIPT_PATH, nonce)
+    return b'<script src="%b"></script>' % SCRIPT_PATH
 
 
-def changed(answer: ResponseHead, grown: int) -> ResponseHead:
-    """The head for a body that has become `grown` bytes longer. Its `body` still says how the dev server sends it."""
+def with_longer_body(response: ResponseHead, added: int) -> ResponseHead:
+    """The head for a body that is `added` bytes longer. Its `body` still describes what the dev server sends."""
     fields = []
-    for name, value in answer.fields:
+    for name, value in response.fields:
         key = name.lower()
-        if key == b"content-length" and isinstance(answer.body, Length):
-            fields.append((name, b"%d" % (answer.body.size + grown)))
-        elif key not in _UNTRUE:
+        if key == b"content-length" and isinstance(response.body, Length):
+            fields.append((name, b"%d" % (response.body.size + added)))
+        elif key not in _VALIDATORS:
             fields.append((name, value))
-    return replace(answer, fields=tuple(fields))
+    return replace(response, fields=tuple(fields))
 
 
-class Search:
-    """Looks for the place in `content`, which grows between two calls of `go_on`."""
+class PlaceSearch:
+    """Searches the tag's place in `content`, which grows between two calls of `go_on`."""
 
     def __init__(self) -> None:
         self.place: int | None = None
         self.over = False
-        """Nothing that comes can change what was found, or that nothing was."""
+        """The result is final: more bytes cannot change it."""
         self._at = 0
         self._in_html = False
 
     def go_on(self, content: bytearray, *, whole: bool) -> None:
-        """`whole`: there will not be more of it."""
-        start = content[:PLACE_LIMIT] if len(content) > PLACE_LIMIT else content
+        """Continue the search. `whole`: the content is complete."""
+        start = content[:SEARCH_LIMIT] if len(content) > SEARCH_LIMIT else content
         while not self.over and self._step(start):
             pass
-        if whole or len(start) == PLACE_LIMIT:
+        if whole or len(start) == SEARCH_LIMIT:
             self.over = True
 
     def _step(self, start: bytearray) -> bool:
-        """Pass over one thing, or end the search; False when it takes more bytes to tell."""
+        """Skip one token, or end the search. False when it needs more bytes."""
         if not self._at and start[:1] == _BOM[:1]:
             if start[:3] == _BOM:
                 self._at = 3
@@ -125,14 +126,14 @@ class Search:
         self._at = spaces.end() if spaces else self._at
         token = bytes(start[self._at : self._at + 4])
         if token[:1] not in {b"", b"<"}:
-            self.over = True  # text: no page of ours to change
+            self.over = True  # text before any tag: no place for the tag
         elif token[:2] in {b"<!", b"<?"}:
-            return self._pass_over_markup(start, token)
+            return self._skip_markup(start, token)
         elif len(token) > 1:
-            return self._tag(start)
+            return self._read_tag(start)
         return False
 
-    def _pass_over_markup(self, start: bytearray, token: bytes) -> bool:
+    def _skip_markup(self, start: bytearray, token: bytes) -> bool:
         if token != b"<!--" and b"<!--".startswith(token):
             return False
         if token == b"<!--":
@@ -143,7 +144,7 @@ class Search:
         self._at = end or self._at
         return bool(end)
 
-    def _tag(self, start: bytearray) -> bool:
+    def _read_tag(self, start: bytearray) -> bool:
         if not start[self._at + 1 : self._at + 2].isalpha():
             self.over = True
             return False
@@ -164,10 +165,10 @@ class Search:
         return True
 
 
-class Splice:
-    """The first bytes of a body as they came, framing and all, until it is known where the tag goes.
+class TagInserter:
+    """Buffers the first bytes of a body, framing included, until the tag's place is known.
 
-    After a `feed` that returned True, `written` has them, with the tag where there is a place.
+    Once `feed` has returned True, `result` returns them, with the tag if there is a place for it.
     """
 
     def __init__(self, body: Body) -> None:
@@ -175,31 +176,31 @@ class Splice:
         self._raw = bytearray()
         self._content = self._raw if self._chunks is None else bytearray()
         self._starts: list[tuple[int, int]] = []
-        """Of each chunk: where its data begins in the content, and where in the raw bytes."""
-        self._search = Search()
+        """For each chunk, where its data begins in the content and in the raw bytes."""
+        self._search = PlaceSearch()
 
     @property
     def found(self) -> bool:
         return self._search.place is not None
 
     def feed(self, data: bytes | bytearray, *, whole: bool) -> bool:
-        """Take the next bytes of the body, which were found to be sound; True when they are enough."""
+        """Add the next bytes of the body, which are valid; True when no more are needed."""
         if self._chunks is None:
             self._raw += data
         else:
-            self._take_apart(self._chunks, data)
+            self._dechunk(self._chunks, data)
         self._search.go_on(self._content, whole=whole)
         return self._search.over or len(self._raw) > RAW_LIMIT
 
-    def written(self, tag: bytes) -> bytes:
+    def result(self, tag: bytes) -> bytes:
         at = self._search.place
         if at is None:
             return bytes(self._raw)
         if self._chunks is None:
             return bytes(self._raw[:at] + tag + self._raw[at:])
-        return self._in_its_chunk(at, tag)
+        return self._insert_in_chunk(at, tag)
 
-    def _take_apart(self, chunks: ChunkScanner, data: bytes | bytearray) -> None:
+    def _dechunk(self, chunks: ChunkScanner, data: bytes | bytearray) -> None:
         at = 0
         while at < len(data) and not chunks.done:
             left = chunks.left
@@ -214,8 +215,8 @@ class Splice:
             at = end
         self._raw += data[at:]
 
-    def _in_its_chunk(self, at: int, tag: bytes) -> bytes:
-        """One chunk is made longer: the one that the place lies in or at the end of."""
+    def _insert_in_chunk(self, at: int, tag: bytes) -> bytes:
+        """Lengthen one chunk: the one that contains the place or ends at it."""
         first, data = max(start for start in self._starts if start[0] < max(at, 1))
         line = self._raw.rfind(b"\n", 0, data - 1) + 1
         digits = re.match(rb"[0-9A-Fa-f]+", self._raw[line:data])

@@ -1,11 +1,11 @@
-"""WebSocket frames (RFC 6455): their borders in a tunnel, and whole messages on the gateway's own socket. Pure.
+"""WebSocket frames (RFC 6455): boundaries in a tunnel, and whole messages on the gateway's own socket. Pure.
 
-`FrameScanner` finds where frames end without reading them: a tunnel passes an app's socket on untouched, and only
-between two frames may the gateway insert a ping, or the close that says the server goes away.
+`FrameScanner` finds where frames end without reading their payload. A tunnel forwards an app's socket unchanged, and
+the gateway may insert a ping or a close frame only between two frames.
 
-`FrameReader` reads the browser's end of /__preview/live, whose messages are a few bytes of text. It is strict, because
-only the gateway's own script talks to it: a frame without a mask, of an unknown kind, in fragments, or longer than any
-message raises BadFrame with the close status that fits.
+`FrameReader` reads the browser's frames on /__preview/live, whose messages are a few bytes of text. It is strict,
+because only the gateway's own script uses that socket: an unmasked, unknown, fragmented or overlong frame raises
+BadFrame with the close status that RFC 6455 assigns.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import ClassVar
 from agent.errors import AgentError
 
 PING = b"\x89\x00"
-AWAY = 1001
-"""The status of a side that goes away (RFC 6455, 7.4.1)."""
+GOING_AWAY = 1001
+"""The close status of an endpoint that is shutting down (RFC 6455, 7.4.1)."""
 
 
-def close(status: int, reason: bytes = b"") -> bytes:
-    """A server's close frame. `reason`: 123 bytes at most."""
+def close_frame(status: int, reason: bytes = b"") -> bytes:
+    """A close frame from the server. `reason`: 123 bytes at most."""
     payload = status.to_bytes(2, "big") + reason
     return bytes((0x88, len(payload))) + payload
 
 
 class FrameScanner:
-    """A bodies.Scanner, fed with everything that one side sends."""
+    """A bodies.Scanner for all bytes of one direction."""
 
     def __init__(self) -> None:
         self._head = bytearray()
@@ -42,7 +42,7 @@ class FrameScanner:
         return False
 
     @property
-    def between(self) -> bool:
+    def at_boundary(self) -> bool:
         return not self._head and not self._left
 
     def feed(self, data: bytes | bytearray) -> int:
@@ -57,20 +57,20 @@ class FrameScanner:
             at += 1
             size = _head_size(self._head)
             if len(self._head) == size:
-                self._left = _payload(self._head)
+                self._left = _payload_size(self._head)
                 self._head.clear()
         return at
 
 
 def _head_size(head: bytearray) -> int:
-    """Bytes of the head that begins like this; 2 until the second byte tells."""
+    """The size of the frame head that begins with these bytes; 2 until the second byte is known."""
     if len(head) < 2:
         return 2
     extended = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)
     return 2 + extended + (4 if head[1] & 0x80 else 0)
 
 
-def _payload(head: bytearray) -> int:
+def _payload_size(head: bytearray) -> int:
     short = head[1] & 0x7F
     if short < 126:
         return short
@@ -78,14 +78,14 @@ def _payload(head: bytearray) -> int:
 
 
 TEXT_LIMIT = 64
-"""Bytes of one message."""
+"""The longest message in bytes."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
 
 
 class BadFrame(AgentError):
-    """The other side broke the rules; `status` is what its socket is closed with (RFC 6455, 7.4.1)."""
+    """A frame that is not allowed here. `status` is the close status (RFC 6455, 7.4.1)."""
 
     code: ClassVar[str] = "bad_frame"
 
@@ -117,8 +117,8 @@ class Close:
 Frame = Text | Ping | Pong | Close
 
 
-def accept(headers: Mapping[str, str]) -> bytes | None:
-    """Sec-WebSocket-Accept for a handshake with these (lower-case) headers; None where they are none (4.2.1)."""
+def handshake_accept(headers: Mapping[str, str]) -> bytes | None:
+    """Sec-WebSocket-Accept for a handshake with these (lower-case) headers; None if it is invalid (RFC 6455, 4.2.1)."""
     key = headers.get("sec-websocket-key", "")
     try:
         nonce = base64.b64decode(key, validate=True)
@@ -129,23 +129,23 @@ def accept(headers: Mapping[str, str]) -> bytes | None:
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
 
 
-def text(data: bytes) -> bytes:
-    """A message of at most 125 bytes as a frame to the browser."""
+def text_frame(data: bytes) -> bytes:
+    """A text message of at most 125 bytes as a frame from the server."""
     return bytes((0x80 | _TEXT, len(data))) + data
 
 
-def pong(data: bytes) -> bytes:
+def pong_frame(data: bytes) -> bytes:
     return bytes((0x80 | _PONG, len(data))) + data
 
 
 class FrameReader:
-    """Fed with what a browser sends, in whatever pieces it arrives. Holds one unfinished frame at most."""
+    """Parses a browser's frames from bytes that arrive in pieces. Buffers at most one unfinished frame."""
 
     def __init__(self) -> None:
         self._held = bytearray()
 
     def feed(self, data: bytes | bytearray) -> list[Frame]:
-        """The frames that are whole now; raises BadFrame."""
+        """The frames that are complete now. Raises BadFrame."""
         self._held += data
         frames = []
         while (frame := self._next()) is not None:
@@ -176,16 +176,16 @@ class FrameReader:
 
 def _check(first: int, opcode: int, size: int, *, masked: bool) -> None:
     if first & 0x70:
-        raise BadFrame("an extension that was not agreed on", status=1002)
+        raise BadFrame("reserved bits are set without a negotiated extension", status=1002)
     if not masked:
-        raise BadFrame("a frame without a mask", status=1002)
+        raise BadFrame("the frame is not masked", status=1002)
     if opcode in {0x0, 0x2}:
-        raise BadFrame("only text in one frame is taken", status=1003)
+        raise BadFrame("only unfragmented text is accepted", status=1003)
     if opcode not in {_TEXT, _CLOSE, _PING, _PONG}:
-        raise BadFrame("an unknown kind of frame", status=1002)
+        raise BadFrame("unknown opcode", status=1002)
     if opcode == _TEXT and size > TEXT_LIMIT:
-        raise BadFrame(f"a message is longer than {TEXT_LIMIT} bytes", status=1009)
+        raise BadFrame(f"the message is longer than {TEXT_LIMIT} bytes", status=1009)
     if not first & 0x80:
-        raise BadFrame("a message in fragments", status=1003 if opcode == _TEXT else 1002)
+        raise BadFrame("the message is fragmented", status=1003 if opcode == _TEXT else 1002)
     if size > 125 or (opcode == _CLOSE and size == 1):
-        raise BadFrame("a control frame of an impossible size", status=1002)
+        raise BadFrame("the control frame has an invalid size", status=1002)

@@ -1,8 +1,8 @@
 """/__preview/live: the socket between an open page of the app and the gateway.
 
-The page says whether it is seen and used (presence.py), the gateway says `sleep`. A WebSocket, because a stream of
-events would take one of the six connections that a browser opens to a host over HTTP/1.1, in every tab.
-The page's script never dials again by itself, so that nothing but a person brings it back.
+The page reports whether it is on screen and used (page_messages.py); the gateway sends `sleep`. It is a WebSocket and
+not an event stream, which would take one of the six connections per host that a browser opens over HTTP/1.1, in every
+tab. The page's script reconnects only when a person uses the page.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ import structlog
 
 from agent.errors import AgentError
 from agent.gateway.http import responses
-from agent.gateway.http.transport import Wire
-from agent.gateway.policy.routing import Request
-from agent.gateway.shared import Front, OpenPage
+from agent.gateway.http.transport import Transport
+from agent.gateway.policy.request import Request
+from agent.gateway.shared import OpenPage, SharedState
 from agent.gateway.websocket.frames import (
-    AWAY,
+    GOING_AWAY,
     PING,
     BadFrame,
     Close,
     FrameReader,
     Ping,
     Text,
-    accept,
-    close,
-    pong,
-    text,
+    close_frame,
+    handshake_accept,
+    pong_frame,
+    text_frame,
 )
 from agent.gateway.websocket.page_messages import (
     SLEEP,
     Hidden,
     Input,
     Shown,
-    Unknown,
-    may_speak,
+    UnknownMessage,
+    is_allowed_origin,
     page_path,
-    signal,
+    parse_signal,
 )
-from agent.gateway.websocket.tunnel import FAREWELL_SECONDS, PING_SECONDS, SILENT_PINGS
+from agent.gateway.websocket.tunnel import CLOSE_SECONDS, PING_SECONDS, SILENT_PINGS
 
 log = structlog.get_logger()
 
 
-class Refused(AgentError):
-    """The handshake is not for us to take; `status` answers it."""
+class HandshakeRefused(AgentError):
+    """The handshake is refused with the HTTP status `status`."""
 
     code: ClassVar[str] = "live_refused"
 
@@ -55,42 +55,45 @@ class Refused(AgentError):
         self.status = status
 
 
-async def serve(client: Wire, request: Request, front: Front) -> None:
-    """Runs until either side ends it, or the browser stays silent; raises Refused before anything was written."""
-    accepted = accept(request.headers)
+async def serve(client: Transport, request: Request, shared: SharedState) -> None:
+    """Run until either side closes the socket or the browser stays silent. Raises HandshakeRefused before anything was
+    written.
+    """
+    accepted = handshake_accept(request.headers)
     if accepted is None:
-        raise Refused("this is no WebSocket handshake of version 13", status=400)
-    if not may_speak(request.headers):
-        raise Refused("only a page of this preview may open this socket", status=403)
-    if front.pages.full:
-        raise Refused("too many open pages", status=503)
-    client.write(responses.switch(accepted))
+        raise HandshakeRefused("not a WebSocket handshake of version 13", status=400)
+    if not is_allowed_origin(request.headers):
+        raise HandshakeRefused("only pages of this preview may open this socket", status=403)
+    if shared.pages.full:
+        raise HandshakeRefused("too many open pages", status=503)
+    client.write(responses.switching_protocols(accepted))
     path = page_path(request.target)
-    with front.lasting(), front.pages.opened(lambda message: client.write(text(message))) as page:
+    with shared.long_lived(), shared.pages.opened(lambda message: client.write(text_frame(message))) as page:
         try:
-            await _listen(client, page, path, front)
-        except (BadFrame, Unknown) as error:
-            log.info("gateway.page_misbehaved", path=path, reason=str(error))
-            client.write(close(error.status if isinstance(error, BadFrame) else 1008, str(error).encode()))
+            await _read_messages(client, page, path, shared)
+        except (BadFrame, UnknownMessage) as error:
+            log.info("gateway.live_protocol_error", path=path, reason=str(error))
+            status = error.status if isinstance(error, BadFrame) else 1008
+            client.write(close_frame(status, str(error).encode()))
         except asyncio.CancelledError:
             if not client.ended:
-                client.write(close(AWAY, front.parting()))
+                client.write(close_frame(GOING_AWAY, shared.close_reason()))
                 client.finish()
-                await asyncio.sleep(FAREWELL_SECONDS)  # cut short by the browser, whose end cancels this task again
+                await asyncio.sleep(CLOSE_SECONDS)  # the browser's own close cancels this task again
             raise
 
 
-async def _listen(client: Wire, page: OpenPage, path: str, front: Front) -> None:
+async def _read_messages(client: Transport, page: OpenPage, path: str, shared: SharedState) -> None:
     frames, silent = FrameReader(), 0
     while True:
         for frame in frames.feed(client.take()):
             match frame:
                 case Text(data):
-                    _heard(data, page, path, front)
+                    _apply_message(data, page, path, shared)
                 case Ping(data):
-                    client.write(pong(data))
+                    client.write(pong_frame(data))
                 case Close(status):
-                    client.write(close(status or 1000))
+                    client.write(close_frame(status or 1000))
                     return
                 case _:
                     pass
@@ -103,22 +106,22 @@ async def _listen(client: Wire, page: OpenPage, path: str, front: Front) -> None
         except TimeoutError:
             silent += 1
             if silent >= SILENT_PINGS:
-                log.info("gateway.page_silent", peer=client.peer)
+                log.info("gateway.live_timeout", peer=client.peer)
                 client.abort()
                 return
             client.write(PING)
 
 
-def _heard(message: bytes, page: OpenPage, path: str, front: Front) -> None:
-    match signal(message):
+def _apply_message(message: bytes, page: OpenPage, path: str, shared: SharedState) -> None:
+    match parse_signal(message):
         case Shown():
             page.visible = True
-            front.on_activity("shown", path, attended=True)
+            shared.on_activity("shown", path, attended=True)
         case Hidden():
             page.visible = False
-            if front.board.snapshot.sleeping:  # it was being loaded when the others were told, and nobody sees it
-                page.tell(SLEEP)
+            if shared.board.snapshot.sleeping:  # it was still loading when the other pages were sent `sleep`
+                page.send(SLEEP)
         case Input(device):
-            # What a page says of a person while nobody can see it is not believed.
+            # Input on a page that is not on screen cannot come from a person.
             if page.visible:
-                front.on_activity("input", device, attended=True)
+                shared.on_activity("input", device, attended=True)

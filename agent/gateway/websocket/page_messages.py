@@ -1,8 +1,8 @@
-"""What an open page says about the person before it, and whether it may. Pure.
+"""The messages between an open page and the gateway, and which pages may send them. Pure.
 
-The script that the gateway puts into the app's pages (pages/shim.js) tells over one socket whether the page is on
-screen and, at most once in 15 s and only then, that somebody used it. The app's own code can say the same things: it
-keeps only its own machine awake with that.
+The script in the app's pages (pages/assets/shim.js) reports over one socket whether the page is on screen and, at most
+once in 15 s and only while it is, that a person used it. The app's own code can send the same messages; it can only
+keep its own machine awake with them.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from agent.errors import AgentError
 Device = Literal["pointer", "key", "wheel", "touch"]
 
 SLEEP = b"sleep"
-"""The one thing that a page is told: turn into the asleep page."""
+"""The only message to a page: replace yourself by the asleep page."""
 PATH_LENGTH = 200
 
 
-class Unknown(AgentError):
-    """A message that no page of ours sends."""
+class UnknownMessage(AgentError):
+    """A message that the script does not send."""
 
     code: ClassVar[str] = "unknown_message"
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The page is on screen: it was opened, or has come back."""
+    """The page is on screen: it was opened, or its tab was selected again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """The page is behind another one, or its window is."""
+    """The page's tab or window is in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +56,20 @@ _SIGNALS: Mapping[bytes, Signal] = {
 }
 
 
-def signal(message: bytes) -> Signal:
-    """Read one message; raises Unknown."""
+def parse_signal(message: bytes) -> Signal:
+    """The meaning of one message. Raises UnknownMessage."""
     try:
         return _SIGNALS[message]
     except KeyError:
-        raise Unknown("a message that is none of ours") from None
+        raise UnknownMessage("unknown message") from None
 
 
-def may_speak(headers: Mapping[str, str]) -> bool:
-    """Does this handshake (lower-case headers) come from a page of this preview?
+def is_allowed_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a handshake with these (lower-case) headers comes from a page of this preview.
 
-    Every browser sends Origin with it. Without one it is a program, and no program sees a person: refused. Another
-    host's page is a stranger: refused. `null` is a page in a sandboxed frame, as editors use them, and is let in:
-    whoever can open such a frame can as well open the preview itself, which counts for more.
+    Browsers always send Origin with a handshake. Without one the client is a program, which no person uses: refused.
+    An Origin of another host is refused too. `null` is a page in a sandboxed iframe, as editors use them. It is
+    allowed, because a site that opens such an iframe could as well open the preview itself, which counts for more.
     """
     origin = headers.get("origin")
     if origin is None:
@@ -82,7 +82,7 @@ def may_speak(headers: Mapping[str, str]) -> bool:
 
 
 def page_path(target: str) -> str:
-    """The path of the page that opens the socket, as it says itself: `/__preview/live?path=/about` is `/about`."""
+    """The path of the page that opens the socket: `/about` for `/__preview/live?path=/about`; "/" if it names none."""
     path = parse_qs(urlsplit(target).query).get("path", ["/"])[0]
     plain = "".join(letter for letter in path if letter.isprintable())
     return plain[:PATH_LENGTH] if plain.startswith("/") else "/"

@@ -1,9 +1,9 @@
-"""WebSockets: a handshake that always gets an answer, then a tunnel that leaves every byte as it is.
+"""Forwards a WebSocket handshake, then tunnels the socket in both directions without changing a byte.
 
-Whatever the two ends agreed on (subprotocol, compression, fragments, close codes) is between them. The gateway adds
-two frames of its own, between theirs: a ping to a browser that has been silent, because the socket of a laptop
-that was shut would otherwise stay for hours, and 1001 when the gateway takes leave, with the reason `asleep` when that
-is why: pages/shim.js knows then that nothing must be dialled again.
+Subprotocol, compression, fragments and close codes are between browser and dev server. The gateway inserts two frames
+of its own, at frame boundaries: a ping to a silent browser, because the socket of a suspended laptop would stay open
+for hours; and close 1001 when the gateway stops, with the reason `asleep` when the machine goes to sleep, so that
+pages/assets/shim.js does not reconnect.
 """
 
 from __future__ import annotations
@@ -14,67 +14,71 @@ from collections.abc import Callable
 import structlog
 
 from agent.gateway.http.bodies import EndlessScanner
-from agent.gateway.http.forwarded_headers import to_client
-from agent.gateway.http.heads import write_response
-from agent.gateway.http.proxy import Broken, Exchange, read_answer, relay
-from agent.gateway.http.transport import Wire
+from agent.gateway.http.forwarded_headers import client_fields
+from agent.gateway.http.heads import serialize_response
+from agent.gateway.http.pipe import Pipe
+from agent.gateway.http.proxy import Exchange, UpstreamFailed, read_response_head, relay_body
+from agent.gateway.http.transport import Transport
 from agent.gateway.http.upstream import Upstream
-from agent.gateway.websocket.frames import AWAY, PING, FrameScanner, close
+from agent.gateway.websocket.frames import GOING_AWAY, PING, FrameScanner, close_frame
 
 log = structlog.get_logger()
 
 HANDSHAKE_SECONDS = 10.0
-"""Next leaves a handshake for a path that it does not know without any answer."""
+"""Next does not answer a handshake for a path that it does not know."""
 PING_SECONDS = 25.0
 SILENT_PINGS = 3
-"""A browser that let so many pings pass is gone."""
-FAREWELL_SECONDS = 0.2
-"""For the browser's own close. A connection cut under it would make it report an abnormal end instead of 1001."""
+"""A browser that sent nothing during this many ping intervals is disconnected."""
+CLOSE_SECONDS = 0.2
+"""How long to wait for the browser's close frame. Cut earlier, a browser reports an abnormal end instead of 1001."""
 
 
-async def open_socket(exchange: Exchange, upstream: Upstream, why: Callable[[], bytes]) -> bool:
-    """Carry out one upgrade and, if the dev server agrees, all that follows; False: the connection is used up.
+async def forward_websocket(exchange: Exchange, upstream: Upstream, close_reason: Callable[[], bytes]) -> bool:
+    """Forward a handshake and, if the dev server accepts it, the socket until it ends. Always False: the connection
+    cannot take another request.
 
-    `why`: the reason given when the gateway takes leave. Raises NotThere and Broken while nothing was answered yet.
+    `close_reason`: the reason in the close frame if the gateway ends the socket. Raises UpstreamUnreachable and
+    UpstreamFailed while nothing was sent to the browser yet.
     """
-    async with upstream.link(used=False) as link:
-        link.wire.write(exchange.first_bytes())
-        answer = await read_answer(link.wire, exchange, HANDSHAKE_SECONDS)
-        if answer.status < 200 and answer.status != 101:
-            raise Broken("it answered a handshake with an interim response", again=False)
-        fields = to_client(answer, exchange.head, dev_port=exchange.dev_port, close=True)
-        head = write_response(answer.status, answer.reason, fields)
-        if answer.status == 101:
+    async with upstream.connection(reuse=False) as connection:
+        server = connection.transport
+        server.write(exchange.upstream_head())
+        response = await read_response_head(server, exchange, HANDSHAKE_SECONDS)
+        if response.status < 200 and response.status != 101:
+            raise UpstreamFailed("it answered a handshake with an interim response", may_retry=False)
+        fields = client_fields(response, exchange.request, dev_port=exchange.dev_port, close=True)
+        head = serialize_response(response.status, response.reason, fields)
+        if response.status == 101:
             exchange.client.write(head)
-            await _tunnel(exchange.client, link.wire, why)
+            await _tunnel(exchange.client, server, close_reason)
         else:
-            await relay(link.wire, exchange.client, answer.body, first=head)
+            await relay_body(server, exchange.client, response.body, first=head)
     return False
 
 
-async def _tunnel(client: Wire, server: Wire, why: Callable[[], bytes]) -> None:
-    """Runs until the dev server ends it, the browser stays silent, or the caller cancels."""
+async def _tunnel(client: Transport, server: Transport, close_reason: Callable[[], bytes]) -> None:
+    """Runs until the dev server ends the socket, the browser stays silent, or the caller cancels."""
     frames = FrameScanner()
-    over = server.join(client, frames)
-    client.join(server, EndlessScanner())
+    to_client = Pipe(server, client, frames)
+    to_server = Pipe(client, server, EndlessScanner())
     silent = 0
     try:
-        while not over.done():
-            await asyncio.wait({over}, timeout=PING_SECONDS)
-            silent = 0 if client.heard or over.done() else silent + 1
-            client.heard = False
+        while not to_client.result.done():
+            await asyncio.wait({to_client.result}, timeout=PING_SECONDS)
+            silent = 0 if client.received_data or to_client.result.done() else silent + 1
+            client.received_data = False
             if silent >= SILENT_PINGS:
-                log.info("gateway.socket_silent", peer=client.peer)
+                log.info("gateway.websocket_timeout", peer=client.peer)
                 client.abort()
-            elif silent and frames.between:
+            elif silent and frames.at_boundary:
                 client.write(PING)
     except asyncio.CancelledError:
-        if frames.between and not client.ended:
-            client.write(close(AWAY, why()))
+        if frames.at_boundary and not client.ended:
+            client.write(close_frame(GOING_AWAY, close_reason()))
             client.finish()
-            await asyncio.sleep(FAREWELL_SECONDS)  # cut short by the browser, whose end cancels this task again
+            await asyncio.sleep(CLOSE_SECONDS)  # the browser's own close cancels this task again, and so ends the wait
         raise
     finally:
-        server.part()
-        client.part()
-        server.close()  # and not abort: what the browser said last, its close frame, is still to leave
+        to_client.stop()
+        to_server.stop()
+        server.close()  # not abort: the browser's last bytes, its close frame, are still to be sent

@@ -35,17 +35,17 @@ def test_the_first_page_since_the_last_sign_of_life_is_the_one(
 
 def test_a_browser_that_leaves_takes_no_loop_with_it() -> None:
     requests = WaitingRequests()
-    requests.left(requests.began("/loop", 1.0))
+    requests.abandoned(requests.add("/loop", 1.0))
     assert suspect(requests.traffic(), 0.0) == "/loop"
 
-    requests.answered(requests.began("/fine", 2.0), 3.0)
+    requests.answered(requests.add("/fine", 2.0), 3.0)
     assert requests.traffic() == Traffic(3.0, ())
 
 
-@pytest.mark.parametrize("end", [WaitingRequests.broke_off, lambda all_, one: all_.answered(one, 2.0)])
+@pytest.mark.parametrize("end", [WaitingRequests.removed, lambda all_, one: all_.answered(one, 2.0)])
 def test_what_has_ended_waits_no_more(end: Callable[[WaitingRequests, WaitingRequest], None]) -> None:
     requests = WaitingRequests()
-    first, second = requests.began("/a", 1.0), requests.began("/a", 1.0)
+    first, second = requests.add("/a", 1.0), requests.add("/a", 1.0)
     end(requests, first)
     assert requests.traffic().waiting == (second,)
     end(requests, second)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.packages.causes import cause
-from agent.packages.output import MESSAGE_CHARACTERS, Reading, disk_was_full
-from agent.packages.skipped_builds import blocked_by_bun, skipped
+from agent.packages.causes import find_cause
+from agent.packages.output import MESSAGE_CHARACTERS, OutputReader, disk_was_full
+from agent.packages.skipped_builds import count_blocked_by_bun, skipped_packages
 from agent.packages.toolchain import Manager
 
 NPM_404 = """npm warn Unknown user config "x". This will stop working.
@@ -119,7 +119,7 @@ error: postinstall script from "b" exited with 1"""
     ],
 )
 def test_the_lines_that_matter_are_found(manager: Manager, output: str, code: str | None, message: str) -> None:
-    found = cause(manager, output.splitlines())
+    found = find_cause(manager, output.splitlines())
     assert (found.code, found.message, found.script) == (code, message, False)
 
 
@@ -134,26 +134,26 @@ def test_the_lines_that_matter_are_found(manager: Manager, output: str, code: st
     ],
 )
 def test_of_a_script_that_failed_its_own_last_lines_are_the_reason(manager: Manager, output: str) -> None:
-    found = cause(manager, output.splitlines())
+    found = find_cause(manager, output.splitlines())
     assert found.script
     assert found.message.startswith("an install script of b failed")
     assert found.message.endswith("\none\nError: the reason")
 
 
 def test_packages_whose_peers_contradict_each_other_are_named() -> None:
-    assert cause("npm", NPM_PEERS.splitlines()).conflicts == ("react@19.1.0", "react-beautiful-dnd@13.1.1")
+    assert find_cause("npm", NPM_PEERS.splitlines()).conflicts == ("react@19.1.0", "react-beautiful-dnd@13.1.1")
 
 
 def test_a_yaml_file_that_cannot_be_read_is_named_with_its_place() -> None:
-    found = cause("pnpm", PNPM_YAML.splitlines())
+    found = find_cause("pnpm", PNPM_YAML.splitlines())
     assert (found.file, found.line, found.column) == ("pnpm-workspace.yaml", 3, 2)
     assert " 3 |  b: c" in found.message
 
 
 @given(st.sampled_from(get_args(Manager)), st.lists(st.text()))
 def test_a_message_is_never_endless(manager: Manager, lines: list[str]) -> None:
-    assert len(cause(manager, lines).message) <= MESSAGE_CHARACTERS
-    skipped(manager, lines)
+    assert len(find_cause(manager, lines).message) <= MESSAGE_CHARACTERS
+    skipped_packages(manager, lines)
 
 
 def test_skipped_build_scripts_are_named() -> None:
@@ -162,26 +162,26 @@ def test_skipped_build_scripts_are_named() -> None:
         "│   sharp@0.34.4.                                                              │",
         '│   Run "pnpm approve-builds" to pick which dependencies should be allowed     │',
     ]
-    assert skipped("pnpm", box) == ("better-sqlite3", "@scope/it", "sharp")
+    assert skipped_packages("pnpm", box) == ("better-sqlite3", "@scope/it", "sharp")
     said = ["➤ YN0004: │ esbuild@npm:0.25.0 lists build scripts, but all build scripts have been disabled."]
-    assert skipped("yarn-berry", said) == ("esbuild",)
-    assert blocked_by_bun(["", "Blocked 2 postinstalls. Run `bun pm untrusted` for details."]) == 2
+    assert skipped_packages("yarn-berry", said) == ("esbuild",)
+    assert count_blocked_by_bun(["", "Blocked 2 postinstalls. Run `bun pm untrusted` for details."]) == 2
 
 
 def test_what_npm_fetches_is_counted_and_not_shown() -> None:
-    reading = Reading("npm")
+    reader = OutputReader("npm")
 
-    assert not reading.hear("npm http fetch GET 200 https://registry.example/a 12ms (cache miss)")
-    assert not reading.hear("npm http cache a@https://registry.example/a.tgz 0ms (cache hit)")
-    assert reading.progress == "2 fetched"
-    assert reading.hear("added 1 package in 1s")
-    assert reading.progress == "added 1 package in 1s"
+    assert not reader.read_line("npm http fetch GET 200 https://registry.example/a 12ms (cache miss)")
+    assert not reader.read_line("npm http cache a@https://registry.example/a.tgz 0ms (cache hit)")
+    assert reader.progress == "2 fetched"
+    assert reader.read_line("added 1 package in 1s")
+    assert reader.progress == "added 1 package in 1s"
 
 
-def test_npm_that_could_not_write_a_file_has_spoiled_the_tree_whatever_its_status_says() -> None:
-    reading = Reading("npm")
-    reading.hear("npm warn tar TAR_ENTRY_ERROR ENOSPC: no space left on device, write")
-    reading.hear("npm warn tar TAR_ENTRY_ERROR EIO: i/o error, write")
-    assert reading.spoiled == "ENOSPC: no space left on device, write"
-    assert disk_was_full(reading.spoiled)
+def test_npm_that_that_could_not_write_a_file_has_failed_whatever_its_status() -> None:
+    reader = OutputReader("npm")
+    reader.read_line("npm warn tar TAR_ENTRY_ERROR ENOSPC: no space left on device, write")
+    reader.read_line("npm warn tar TAR_ENTRY_ERROR EIO: i/o error, write")
+    assert reader.unpack_error == "ENOSPC: no space left on device, write"
+    assert disk_was_full(reader.unpack_error)
     assert not disk_was_full("404 Not Found")

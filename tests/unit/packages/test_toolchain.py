@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from agent.packages.completion import missing
+from agent.packages.completion import missing_packages
 from agent.packages.engines import mismatch
-from agent.packages.generators import OWN, Generator, files_named, reads_the_app
-from agent.packages.toolchain import choose
+from agent.packages.generators import APP_SCRIPTS, Generator, can_find_app, files_named
+from agent.packages.toolchain import choose_manager
 
 BERRY = b"__metadata:\n  version: 8\n"
 CLASSIC = b"# yarn lockfile v1\n"
@@ -45,29 +45,29 @@ CLASSIC = b"# yarn lockfile v1\n"
 def test_the_app_names_its_manager_and_the_major_version_of_it(
     manifest: dict[str, Any], files: dict[str, bytes], manager: str, spec: str | None
 ) -> None:
-    tool = choose(manifest, files, [name for name in files if "lock" in name]).tool
+    tool = choose_manager(manifest, files, [name for name in files if "lock" in name]).tool
     assert (tool.manager, tool.spec) == (manager, spec)
 
 
 def test_a_manager_that_nobody_knows_is_told() -> None:
-    (note,) = choose({"packageManager": "vlt@1"}, {}, []).notes
-    assert note == "packageManager names vlt, which is not known here: npm installs the packages"
+    (note,) = choose_manager({"packageManager": "vlt@1"}, {}, []).notes
+    assert note == "packageManager names vlt, which is not supported: npm installs the packages"
 
 
 def test_a_typescript_app_on_next_gets_what_it_does_not_list() -> None:
     specs = {"next": "15", "react": "^18.2.0"}
-    assert dict(missing(specs, {"app/page.tsx"})) == {
+    assert dict(missing_packages(specs, {"app/page.tsx"})) == {
         "typescript": "5.9.3",
         "@types/node": "22.19.1",
         "@types/react": "18.3.8",
     }
-    assert [name for name, _ in missing(specs | {"typescript": "5"}, {"tsconfig.json"})] == [
+    assert [name for name, _ in missing_packages(specs | {"typescript": "5"}, {"tsconfig.json"})] == [
         "@types/node",
         "@types/react",
     ]
-    assert dict(missing(specs | {"react": "latest"}, {"a.ts"}))["@types/react"] == "19.2.7"
-    assert missing(specs, {"app/page.jsx", "types/x.d.ts"}) == ()
-    assert missing({"vite": "7"}, {"src/main.ts"}) == ()
+    assert dict(missing_packages(specs | {"react": "latest"}, {"a.ts"}))["@types/react"] == "19.2.7"
+    assert missing_packages(specs, {"app/page.jsx", "types/x.d.ts"}) == ()
+    assert missing_packages({"vite": "7"}, {"src/main.ts"}) == ()
 
 
 def test_an_unsuitable_node_is_named_with_what_was_asked_for() -> None:
@@ -83,8 +83,8 @@ def test_an_unsuitable_node_is_named_with_what_was_asked_for() -> None:
 
 def test_a_script_that_knows_where_the_app_is_reads_the_files_whose_names_it_has() -> None:
     text = "const at = join(process.env.INIT_CWD, 'prisma', 'schema.prisma'); require('./index.js')"
-    assert reads_the_app(text)
-    assert not reads_the_app("node install.js")
+    assert can_find_app(text)
+    assert not can_find_app("node install.js")
     client = Generator("fake-client", "node_modules/fake-client", (("postinstall", "node x.js"),), text)
     assert [path for path in ("prisma/schema.prisma", "app/index.js", "package.json") if client.reads(path)] == [
         "prisma/schema.prisma"
@@ -92,7 +92,7 @@ def test_a_script_that_knows_where_the_app_is_reads_the_files_whose_names_it_has
 
 
 def test_the_apps_own_scripts_read_the_files_that_they_and_known_generators_name() -> None:
-    own = Generator(OWN, "", (("postinstall", "x"),), "prisma generate && node ./scripts/gen.mjs")
+    own = Generator(APP_SCRIPTS, "", (("postinstall", "x"),), "prisma generate && node ./scripts/gen.mjs")
     asked = ("db/schema.prisma", "scripts/gen.mjs", "scripts/other.mjs", "content/gen.mjs")
     assert [path for path in asked if own.reads(path)] == ["db/schema.prisma", "scripts/gen.mjs"]
     managed = {"scripts/gen.mjs", "app/page.tsx"}

@@ -12,22 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.package_files import LOCKS, concerns
-from agent.packages.adoption import adopted
-from agent.packages.manifest import Broken
-from agent.packages.two_phase_plan import Course, course, replaced
-from agent.packages.wanted import Wanted, needs, read
+from agent.packages.adoption import matches_npm_lock
+from agent.packages.manifest import InvalidManifest
+from agent.packages.two_phase_plan import TwoPhasePlan, replaced_packages, two_phase_plan
+from agent.packages.wanted import WantedPackages, is_install_input, wanted_packages
 
 BASE: dict[str, Any] = {"dependencies": {"next": "16.4.5", "react": "19.3.1"}, "devDependencies": {"typescript": "5"}}
 
 
-def wanted(said: dict[str, Any], *locks: str, managed: frozenset[str] | None = None) -> Wanted:
+def wanted(said: dict[str, Any], *locks: str, managed: frozenset[str] | None = None) -> WantedPackages:
     files = {"package.json": json.dumps(said).encode(), **dict.fromkeys(locks, b"1")}
-    found = read(files, files.keys() if managed is None else managed)
+    found = wanted_packages(files, files.keys() if managed is None else managed)
     assert found is not None
     return found
 
 
-def of(*names: str) -> Wanted:
+def of(*names: str) -> WantedPackages:
     return wanted({"dependencies": dict.fromkeys(names, "1")})
 
 
@@ -46,7 +46,7 @@ def test_order_and_whitespace_and_what_no_installer_reads_do_not_count(
     other = {"name": "x", "version": "2", "scripts": {"dev": "next"}, **shuffled, "engines": {"node": "20"}}
     data = json.dumps(other, indent=indent).encode()
 
-    again = read({"package.json": b"\xef\xbb\xbf" + data}, set())
+    again = wanted_packages({"package.json": b"\xef\xbb\xbf" + data}, set())
 
     assert again is not None
     assert again.digest == wanted(said).digest
@@ -76,7 +76,7 @@ def test_every_section_that_an_installer_reads_counts(change: dict[str, Any]) ->
 @pytest.mark.parametrize("name", [*LOCKS, ".npmrc", "pnpm-workspace.yaml", "bunfig.toml"])
 def test_a_lock_file_and_a_managers_settings_count(name: str) -> None:
     def digest(data: bytes) -> str:
-        found = read({"package.json": json.dumps(BASE).encode(), name: data}, {name})
+        found = wanted_packages({"package.json": json.dumps(BASE).encode(), name: data}, {name})
         assert found is not None
         return found.digest
 
@@ -146,8 +146,8 @@ def test_without_a_lock_file_package_json_may_name_the_manager() -> None:
     ],
 )
 def test_a_broken_package_json_is_named_with_its_place(data: bytes, message: str, line: int | None) -> None:
-    with pytest.raises(Broken) as raised:
-        read({"package.json": data}, set())
+    with pytest.raises(InvalidManifest) as raised:
+        wanted_packages({"package.json": data}, set())
 
     problem = raised.value.problem
     assert problem.message.startswith(message)
@@ -156,8 +156,8 @@ def test_a_broken_package_json_is_named_with_its_place(data: bytes, message: str
 
 def test_a_name_as_long_as_a_file_is_told_in_short() -> None:
     name = "a" * 100_000
-    with pytest.raises(Broken) as raised:
-        read({"package.json": json.dumps({"dependencies": {name: 1}}).encode()}, set())
+    with pytest.raises(InvalidManifest) as raised:
+        wanted_packages({"package.json": json.dumps({"dependencies": {name: 1}}).encode()}, set())
     assert len(raised.value.problem.message) < 500
     (note,) = wanted({"packageManager": f"{name}@1"}).notes
     assert len(note.message) < 500
@@ -165,8 +165,8 @@ def test_a_name_as_long_as_a_file_is_told_in_short() -> None:
 
 @given(st.binary(max_size=40) | st.recursive(st.none() | st.text(), st.lists).map(lambda v: json.dumps(v).encode()))
 def test_no_bytes_at_all_are_more_than_broken(data: bytes) -> None:
-    with suppress(Broken):
-        read({"package.json": data}, set())
+    with suppress(InvalidManifest):
+        wanted_packages({"package.json": data}, set())
 
 
 @pytest.mark.parametrize("section", ["dependencies", "workspaces", "pnpm", "patchedDependencies", "scripts"])
@@ -174,23 +174,27 @@ def test_no_bytes_at_all_are_more_than_broken(data: bytes) -> None:
     value=st.recursive(st.none() | st.booleans() | st.text(), lambda of: st.lists(of) | st.dictionaries(st.text(), of))
 )
 def test_no_value_of_a_section_is_more_than_broken(section: str, value: Any) -> None:
-    with suppress(Broken, UnicodeEncodeError):
+    with suppress(InvalidManifest, UnicodeEncodeError):
         wanted({section: value})
 
 
 def test_what_is_added_or_changed_is_installed_before_the_sources() -> None:
-    assert course(of("a"), of("a", "b"), is_new=False) == Course(ahead=True, behind=False)
-    assert course(of("a"), wanted({"dependencies": {"a": "2"}}), is_new=False) == Course(ahead=True, behind=False)
-    assert course(of("a"), wanted({"dependencies": {"a": "1"}}, "bun.lock"), is_new=False).ahead
+    assert two_phase_plan(of("a"), of("a", "b"), is_new=False) == TwoPhasePlan(install_before=True, install_after=False)
+    assert two_phase_plan(of("a"), wanted({"dependencies": {"a": "2"}}), is_new=False) == TwoPhasePlan(
+        install_before=True, install_after=False
+    )
+    assert two_phase_plan(of("a"), wanted({"dependencies": {"a": "1"}}, "bun.lock"), is_new=False).install_before
 
 
 def test_what_is_only_removed_goes_after_the_sources() -> None:
-    assert course(of("a", "b"), of("a"), is_new=False) == Course(ahead=False, behind=True, gone=("b",))
+    assert two_phase_plan(of("a", "b"), of("a"), is_new=False) == TwoPhasePlan(
+        install_before=False, install_after=True, removed=("b",)
+    )
 
 
 def test_what_makes_room_for_another_stays_until_the_sources_are_there() -> None:
-    assert course(of("a", "b"), of("a", "c"), is_new=False) == Course(
-        ahead=True, behind=True, keep=("b@1",), gone=("b",)
+    assert two_phase_plan(of("a", "b"), of("a", "c"), is_new=False) == TwoPhasePlan(
+        install_before=True, install_after=True, keep=("b@1",), removed=("b",)
     )
 
 
@@ -200,26 +204,26 @@ def test_what_makes_room_for_another_stays_until_the_sources_are_there() -> None
 def test_only_a_registrys_package_can_stay(gone: dict[str, str]) -> None:
     before = wanted({"dependencies": {"a": "1", **gone}})
 
-    assert course(before, of("a", "c"), is_new=False).keep == ()
+    assert two_phase_plan(before, of("a", "c"), is_new=False).keep == ()
 
 
 def test_a_first_installation_finds_all_files_in_place() -> None:
-    assert course(None, of("a"), is_new=False) == Course(ahead=False, behind=True)
-    assert course(of("a"), of("a", "b"), is_new=True) == Course(ahead=False, behind=True)
+    assert two_phase_plan(None, of("a"), is_new=False) == TwoPhasePlan(install_before=False, install_after=True)
+    assert two_phase_plan(of("a"), of("a", "b"), is_new=True) == TwoPhasePlan(install_before=False, install_after=True)
 
 
 def test_an_apps_own_scripts_see_the_sources_they_came_with() -> None:
     after = wanted({"dependencies": {"a": "1", "b": "1"}, "scripts": {"postinstall": "node gen.js"}})
 
-    assert course(of("a"), after, is_new=False) == Course(ahead=True, behind=True)
+    assert two_phase_plan(of("a"), after, is_new=False) == TwoPhasePlan(install_before=True, install_after=True)
 
 
 def test_what_the_dev_server_has_loaded_is_named_when_another_version_is_asked_for() -> None:
     newer = wanted({"dependencies": {"next": "16.4.6", "react": "19.3.1", "a": "1"}})
 
-    assert replaced(wanted(BASE), newer) == ("next",)
-    assert replaced(None, newer) == ()
-    assert replaced(newer, newer) == ()
+    assert replaced_packages(wanted(BASE), newer) == ("next",)
+    assert replaced_packages(None, newer) == ()
+    assert replaced_packages(newer, newer) == ()
 
 
 @pytest.mark.parametrize(
@@ -246,7 +250,7 @@ def test_an_installer_finds_what_it_reads(path: str, needed: bool) -> None:  # n
         }
     )
 
-    assert needs(found, path) == needed
+    assert is_install_input(found, path) == needed
 
 
 # --- a tree that somebody else made ---
@@ -259,7 +263,9 @@ def locked(**versions: str) -> dict[str, Any]:
 
 def adopts(said: dict[str, Any], lock: dict[str, Any], hidden: dict[str, Any], **installed: str) -> bool:
     files = {"package.json": json.dumps(said).encode(), "package-lock.json": json.dumps(lock).encode()}
-    return adopted(files, set(), json.dumps(hidden).encode(), lambda name, version: installed.get(name) == version)
+    return matches_npm_lock(
+        files, set(), json.dumps(hidden).encode(), lambda name, version: installed.get(name) == version
+    )
 
 
 def hidden_of(lock: dict[str, Any]) -> dict[str, Any]:
@@ -300,4 +306,4 @@ def test_any_doubt_about_a_tree_is_a_no() -> None:
 
 @given(st.binary(max_size=30), st.binary(max_size=30), st.binary(max_size=30))
 def test_strange_records_are_a_no(manifest: bytes, lock: bytes, hidden: bytes) -> None:
-    assert not adopted({"package.json": manifest, "package-lock.json": lock}, set(), hidden, lambda *_: True)
+    assert not matches_npm_lock({"package.json": manifest, "package-lock.json": lock}, set(), hidden, lambda *_: True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.packages.warm_start import is_exactly
+from agent.packages.warm_start import matches_exactly
 
 TREE: dict[str, Any] = {
     "node_modules/next": {
@@ -26,7 +26,7 @@ EXACT = {"dependencies": {"next": "16.4.5", "react": "19.3.1"}, "devDependencies
 
 
 def judged(package: object, tree: object = TREE) -> bool:
-    return is_exactly(json.dumps(package).encode(), json.dumps({"packages": tree}).encode())
+    return matches_exactly(json.dumps(package).encode(), json.dumps({"packages": tree}).encode())
 
 
 def test_every_version_named_exactly_and_nothing_else_there() -> None:
@@ -57,4 +57,4 @@ def test_a_package_that_nothing_needs_is_not_what_the_app_asks_for() -> None:
 
 @pytest.mark.parametrize("hidden", [b"", b"{}", b'{"packages": []}', b'{"packages": {"node_modules/next": 1}}'])
 def test_a_record_that_says_nothing_is_no_proof(hidden: bytes) -> None:
-    assert not is_exactly(json.dumps(EXACT).encode(), hidden)
+    assert not matches_exactly(json.dumps(EXACT).encode(), hidden)

@@ -44,7 +44,7 @@ class Doors:
     on_farewell: Callable[[], None] = lambda: None
     going: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
-    async def farewell(self, within: float) -> int:
+    async def put_pages_to_sleep(self, within: float) -> int:
         self.told += 1
         self.on_farewell()
         await self.going()

@@ -1,5 +1,5 @@
-// Wakes by one navigation, and only for a person: no timer, no request and no retry, because any of them would wake a
-// machine that nobody needs.
+// Wakes the machine by one navigation, and only when a person acts. There is no timer, request or retry, because each
+// would wake a machine that nobody uses.
 (() => {
   "use strict";
   let woken = false;
@@ -14,7 +14,7 @@
     event.preventDefault();
     wake();
   });
-  // Ctrl+Tab, Alt+Tab and their like lead away from the page, and a modifier alone leads nowhere yet.
+  // Ctrl+Tab, Alt+Tab and the like leave the page, and a modifier alone does nothing yet.
   document.addEventListener("keydown", (event) => {
     const alone = ["Alt", "AltGraph", "CapsLock", "Control", "Meta", "Shift"].includes(event.key);
     if (!alone && !event.altKey && !event.ctrlKey && !event.metaKey) wake();
@@ -22,7 +22,8 @@
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) wake();
   });
-  // Back in the history leads to this page as it was left: it has to work once more, and who comes that way is a person.
+  // The Back button can restore this page from the browser's cache. Then it has to work once more, and a page that is
+  // visible was restored by a person.
   addEventListener("pageshow", (event) => {
     woken = false;
     if (event.persisted && !document.hidden) wake();

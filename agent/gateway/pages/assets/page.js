@@ -1,8 +1,9 @@
-// Keeps the page true and replaces it by the app. It never wakes a machine that went to sleep on its own: after the
-// server has said "gone", and while nobody looks at the page, it is silent.
+// Keeps the waking or failed page up to date, and replaces it by the app. It sends no request after the server has sent
+// "gone", or while the page is hidden: a request would start a machine that went to sleep.
 (() => {
   "use strict";
   const LOG_LINES = 500;
+  const UNREACHABLE = "Its machine cannot be reached. Check your network connection, then click to try again.";
   const at = (id) => document.getElementById(id);
   const first = JSON.parse(at("view").textContent);
   const kind = document.body.dataset.kind;
@@ -15,7 +16,7 @@
   let failures = 0;
   let retry = 0;
 
-  // The address stays as it is: path, query and hash. A reload keeps all three.
+  // A reload keeps path, query and hash of the address.
   function reload() {
     if (log) log.close();
     if (stream) stream.close();
@@ -54,7 +55,7 @@
   }
 
   function rest(title, sentence) {
-    // Nothing that is left on the page may ask the machine anything: asking wakes it.
+    // From here on the page sends no request, because one would wake the machine.
     if (log) log.close();
     ticking = false;
     document.body.dataset.kind = "resting";
@@ -74,18 +75,18 @@
     stream.addEventListener("gone", () => {
       gone = true;
       stream.close();
-      rest("Your preview is asleep", "It wakes up by a click or a key, or when you come back to this tab.");
+      rest("Your preview is asleep", "Nobody used it for a while. Click, press a key or come back to this tab to wake it up.");
     });
     stream.onerror = () => {
       stream.close();
       if (gone) return;
       failures += 1;
-      if (failures > 8) return rest("Your preview does not answer", "The machine cannot be reached at the moment.");
+      if (failures > 8) return rest("Your preview does not answer", UNREACHABLE);
       if (!document.hidden) retry = setTimeout(listen, Math.min(4000, 250 * 2 ** failures));
     };
   }
 
-  // Once it rests, the page behaves as asleep.html does.
+  // While resting, the page is woken the same ways as asleep.html.
   document.addEventListener("click", () => {
     if (document.body.dataset.kind === "resting") reload();
   });
@@ -115,7 +116,7 @@
       lines.push(...JSON.parse(event.data));
       lines.splice(0, lines.length - LOG_LINES);
       const below = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
-      box.textContent = lines.length ? lines.join("\n") : "Nothing was printed yet.";
+      box.textContent = lines.length ? lines.join("\n") : "Nothing has been printed yet.";
       if (below) box.scrollTop = box.scrollHeight;
     };
     log.onerror = () => log && log.close();

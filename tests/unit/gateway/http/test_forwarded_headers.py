@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.gateway.http.forwarded_headers import Way, to_client, to_upstream
-from agent.gateway.http.heads import NOTHING, Fields, RequestHead, ResponseHead
+from agent.gateway.http.forwarded_headers import ForwardContext, client_fields, upstream_fields
+from agent.gateway.http.heads import NO_BODY, Fields, RequestHead, ResponseHead
 
 NAMES = st.sampled_from([b"Accept", b"cookie", b"X-A", b"Set-Cookie", b"origin", b"ETag", b"Content-Encoding"])
 VALUES = st.binary(max_size=12).filter(lambda raw: not any(byte < 32 or byte == 127 for byte in raw))
@@ -16,23 +16,23 @@ HOP = st.sampled_from([b"Connection", b"Keep-Alive", b"Proxy-Connection", b"TE",
 
 
 def asked(*fields: tuple[bytes, bytes]) -> RequestHead:
-    return RequestHead("GET", "/", "1.1", fields, NOTHING)
+    return RequestHead("GET", "/", "1.1", fields, NO_BODY)
 
 
 def answered(*fields: tuple[bytes, bytes], status: int = 200) -> ResponseHead:
-    return ResponseHead(status, b"OK", fields, NOTHING, keeps=True)
+    return ResponseHead(status, b"OK", fields, NO_BODY, keep_alive=True)
 
 
 def location(value: bytes, *request: tuple[bytes, bytes]) -> bytes:
     head = asked(*(request or ((b"Host", b"app.example"),)))
-    return to_client(answered((b"Location", value)), head, dev_port=3001, close=False)[0][1]
+    return client_fields(answered((b"Location", value)), head, dev_port=3001, close=False)[0][1]
 
 
 @given(END_TO_END, st.lists(st.tuples(HOP, st.just(b"x")), max_size=3))
 def test_end_to_end_fields_keep_order_case_and_number(fields: Fields, hops: list[tuple[bytes, bytes]]) -> None:
     mixed = (*fields, *hops)
-    assert to_client(answered(*mixed), asked(), dev_port=3001, close=False) == fields
-    assert to_upstream(asked(*mixed), Way("p"))[: len(fields)] == fields
+    assert client_fields(answered(*mixed), asked(), dev_port=3001, close=False) == fields
+    assert upstream_fields(asked(*mixed), ForwardContext("p"))[: len(fields)] == fields
 
 
 def test_fields_named_in_connection_belong_to_it_but_not_those_that_say_where_a_message_ends() -> None:
@@ -42,22 +42,22 @@ def test_fields_named_in_connection_belong_to_it_but_not_those_that_say_where_a_
         (b"Content-Length", b"0"),
         (b"Host", b"h"),
     )
-    assert to_upstream(asked(*fields), Way("p"))[:2] == fields[2:]
-    assert to_client(answered(*fields), asked(), dev_port=3001, close=False) == fields[2:]
+    assert upstream_fields(asked(*fields), ForwardContext("p"))[:2] == fields[2:]
+    assert client_fields(answered(*fields), asked(), dev_port=3001, close=False) == fields[2:]
 
 
 def test_where_an_answer_ends_is_said_in_one_way() -> None:
     length, chunked = (b"Content-Length", b"3"), (b"Transfer-Encoding", b"chunked")
-    assert to_client(answered(length, chunked), asked(), dev_port=3001, close=False) == (chunked,)
-    assert to_client(answered(length, length), asked(), dev_port=3001, close=False) == (length,)
+    assert client_fields(answered(length, chunked), asked(), dev_port=3001, close=False) == (chunked,)
+    assert client_fields(answered(length, length), asked(), dev_port=3001, close=False) == (length,)
 
 
 def test_the_last_answer_says_so() -> None:
-    assert to_client(answered(), asked(), dev_port=3001, close=True) == ((b"Connection", b"close"),)
+    assert client_fields(answered(), asked(), dev_port=3001, close=True) == ((b"Connection", b"close"),)
 
 
 def test_how_the_request_came_is_added_and_what_a_proxy_before_us_said_is_kept() -> None:
-    first = dict(to_upstream(asked((b"Host", b"app.example:8080")), Way("10.0.0.9")))
+    first = dict(upstream_fields(asked((b"Host", b"app.example:8080")), ForwardContext("10.0.0.9")))
     assert first[b"X-Forwarded-For"] == b"10.0.0.9"
     assert first[b"X-Forwarded-Host"] == b"app.example:8080"
     assert (first[b"X-Forwarded-Proto"], first[b"X-Forwarded-Port"]) == (b"http", b"8080")
@@ -67,7 +67,7 @@ def test_how_the_request_came_is_added_and_what_a_proxy_before_us_said_is_kept()
         (b"x-forwarded-host", b"app.example"),
         (b"x-forwarded-proto", b"https"),
     )
-    second = to_upstream(asked(*before), Way("10.0.0.9"))
+    second = upstream_fields(asked(*before), ForwardContext("10.0.0.9"))
     assert (b"X-Forwarded-For", b"1.2.3.4, 10.0.0.9") in second
     assert [value for name, value in second if name.lower() == b"x-forwarded-host"] == [b"app.example"]
     assert [value for name, value in second if name.lower() == b"x-forwarded-proto"] == [b"https"]
@@ -76,20 +76,20 @@ def test_how_the_request_came_is_added_and_what_a_proxy_before_us_said_is_kept()
 
 def test_origin_goes_only_where_next_would_refuse_it() -> None:
     head = asked((b"Host", b"h"), (b"Origin", b"https://editor.example"))
-    assert b"Origin" in dict(to_upstream(head, Way("p")))
-    assert b"Origin" not in dict(to_upstream(head, Way("p", internal=True)))
+    assert b"Origin" in dict(upstream_fields(head, ForwardContext("p")))
+    assert b"Origin" not in dict(upstream_fields(head, ForwardContext("p", internal=True)))
 
 
 @pytest.mark.parametrize("offered", [b"websocket", b"h2c, WebSocket"])
 def test_a_handshake_keeps_what_it_is_made_of(offered: bytes) -> None:
     fields = ((b"Host", b"h"), (b"connection", b"keep-alive, Upgrade"), (b"upgrade", offered), (b"Origin", b"o"))
-    sent = to_upstream(asked(*fields), Way("p", upgrade=True))
+    sent = upstream_fields(asked(*fields), ForwardContext("p", upgrade=True))
     assert [field for field in sent if field[0] in {b"Connection", b"Upgrade"}] == [
         (b"Connection", b"Upgrade"),
         (b"Upgrade", b"websocket"),
     ]
     switched = ((b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", b"x"))
-    assert to_client(answered(*switched, status=101), asked(), dev_port=3001, close=True) == switched
+    assert client_fields(answered(*switched, status=101), asked(), dev_port=3001, close=True) == switched
 
 
 @pytest.mark.parametrize(
@@ -132,24 +132,31 @@ def test_no_other_location_is_touched(value: bytes) -> None:
 OWN = b"localhost:3001"
 
 
-def sent(way: Way, *fields: tuple[bytes, bytes]) -> dict[bytes, bytes]:
-    return dict(to_upstream(asked(*fields), way))
+def sent(context: ForwardContext, *fields: tuple[bytes, bytes]) -> dict[bytes, bytes]:
+    return dict(upstream_fields(asked(*fields), context))
 
 
 def test_a_server_that_knows_only_its_own_address_is_asked_with_it() -> None:
-    head = sent(Way("p", host=OWN), (b"Host", b"app.example:8080"), (b"Origin", b"http://app.example:8080"))
+    head = sent(
+        ForwardContext("p", dev_host=OWN), (b"Host", b"app.example:8080"), (b"Origin", b"http://app.example:8080")
+    )
     assert (head[b"Host"], head[b"X-Forwarded-Host"]) == (OWN, b"app.example:8080")
     assert head[b"Origin"] == b"http://app.example:8080"
 
 
-@pytest.mark.parametrize("way", [Way("p", host=OWN, origin=True), Way("p", host=OWN, upgrade=True)])
-def test_where_origin_is_compared_with_that_address_the_previews_own_becomes_it_and_no_other(way: Way) -> None:
+@pytest.mark.parametrize(
+    "context",
+    [ForwardContext("p", dev_host=OWN, compares_origin=True), ForwardContext("p", dev_host=OWN, upgrade=True)],
+)
+def test_where_origin_is_compared_with_that_address_the_previews_own_becomes_it_and_no_other(
+    context: ForwardContext,
+) -> None:
     came = (b"Host", b"app.example"), (b"X-Forwarded-Proto", b"https")
-    assert sent(way, *came, (b"Origin", b"https://App.example"))[b"Origin"] == b"http://" + OWN
+    assert sent(context, *came, (b"Origin", b"https://App.example"))[b"Origin"] == b"http://" + OWN
     for other in (b"https://elsewhere.example", b"null", b"http://app.example"):
-        assert sent(way, *came, (b"Origin", other))[b"Origin"] == other
+        assert sent(context, *came, (b"Origin", other))[b"Origin"] == other
 
 
 def test_other_servers_see_what_the_browser_said() -> None:
-    head = sent(Way("p"), (b"Host", b"app.example"), (b"Origin", b"http://app.example"))
+    head = sent(ForwardContext("p"), (b"Host", b"app.example"), (b"Origin", b"http://app.example"))
     assert (head[b"Host"], head[b"Origin"]) == (b"app.example", b"http://app.example")

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from agent.gateway.http.bodies import ChunkScanner
 from agent.gateway.http.heads import (
-    NOTHING,
+    NO_BODY,
     BadMessage,
     Chunked,
     Length,
     UntilClose,
     parse_request,
     parse_response,
+    serialize_request,
+    serialize_response,
     values,
-    write_request,
-    write_response,
 )
 from agent.gateway.websocket.frames import FrameScanner
 
@@ -29,9 +29,9 @@ FIELDS = st.lists(st.tuples(NAME.filter(lambda name: name.lower() not in SPECIAL
 
 @given(FIELDS)
 def test_a_head_survives_reading_and_writing(fields: tuple[tuple[bytes, bytes], ...]) -> None:
-    raw = write_request("GET", "/a?b", "1.1", ((b"Host", b"h"), *fields))
+    raw = serialize_request("GET", "/a?b", "1.1", ((b"Host", b"h"), *fields))
     assert parse_request(raw[:-4]).fields == ((b"Host", b"h"), *fields)
-    raw = write_response(200, b"OK", fields)
+    raw = serialize_response(200, b"OK", fields)
     assert parse_response(raw[:-4], method="GET").fields == fields
 
 
@@ -83,7 +83,7 @@ def test_a_whole_server_may_be_asked_for_its_options_only() -> None:
 
 def test_the_body_behind_a_request() -> None:
     head = b"POST / HTTP/1.1\r\nHost: h"
-    assert parse_request(head).body == NOTHING
+    assert parse_request(head).body == NO_BODY
     assert parse_request(head + b"\r\nContent-Length: 007").body == Length(7)
     assert parse_request(head + b"\r\nTransfer-Encoding: Chunked").body == Chunked()
 
@@ -98,10 +98,10 @@ def test_the_body_behind_a_request() -> None:
         ("GET", b"HTTP/1.1 200", UntilClose(), False),
         ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 5", Chunked(), True),
         ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", UntilClose(), False),
-        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5", NOTHING, True),
-        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5", NOTHING, True),
-        ("GET", b"HTTP/1.1 204 No Content", NOTHING, True),
-        ("GET", b"HTTP/1.1 103 Early Hints", NOTHING, True),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5", NO_BODY, True),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5", NO_BODY, True),
+        ("GET", b"HTTP/1.1 204 No Content", NO_BODY, True),
+        ("GET", b"HTTP/1.1 103 Early Hints", NO_BODY, True),
     ],
 )
 def test_the_body_behind_an_answer(
@@ -111,7 +111,7 @@ def test_the_body_behind_an_answer(
     keeps: bool,  # noqa: FBT001
 ) -> None:
     answer = parse_response(head, method=method)
-    assert (answer.body, answer.keeps) == (body, keeps)
+    assert (answer.body, answer.keep_alive) == (body, keeps)
 
 
 CHUNK = st.binary(min_size=1, max_size=40).map(lambda data: b'%x;a="b"\r\n%b\r\n' % (len(data), data))
@@ -178,6 +178,6 @@ def test_a_socket_is_between_two_frames_exactly_at_their_ends(frames: list[tuple
         ends.add(len(wire))
     scanner = FrameScanner()
     for at in range(0, len(wire), step):
-        assert scanner.between == (at in ends)
+        assert scanner.at_boundary == (at in ends)
         scanner.feed(wire[at : at + step])
-    assert scanner.between
+    assert scanner.at_boundary

@@ -34,7 +34,10 @@ def test_milestones_are_what_happened() -> None:
     waiting = replace(NEW, sync=SYNCED, dev_server=DevServerFacts(reason="installing packages"))
     assert steps(waiting)["files"] == ("done", "1,234")
     assert steps(waiting)["dependencies"][0] == "active"
-    assert view(waiting, []).sentence == "The files are here. The dev server waits: installing packages."
+    assert (
+        view(waiting, []).sentence
+        == "The app's files are in place. The dev server has not started yet: installing packages."
+    )
     starting = replace(NEW, sync=SYNCED, dev_server=DevServerFacts(state="starting"))
     assert (steps(starting)["dependencies"][0], steps(starting)["server"][0]) == ("done", "active")
     compiling = replace(NEW, sync=SYNCED, dev_server=DevServerFacts(state="starting", compiling=True))
@@ -142,8 +145,10 @@ STRANGE = st.one_of(
 @given(STRANGE, STRANGE, st.lists(STRANGE, max_size=3))
 def test_whatever_is_said_is_shown_as_text_and_never_as_a_page(title: str, sentence: str, proof: list[str]) -> None:
     for kind in ("waking", "failed"):
-        page = render(View(kind, title, sentence, proof=tuple(proof)), elapsed=1.0, itself="./").body.decode()
-        blank = render(View(kind, "", "", proof=tuple("" for _ in proof)), elapsed=1.0, itself="./").body.decode()
+        page = render(View(kind, title, sentence, proof=tuple(proof)), elapsed=1.0, self_reference="./").body.decode()
+        blank = render(
+            View(kind, "", "", proof=tuple("" for _ in proof)), elapsed=1.0, self_reference="./"
+        ).body.decode()
         assert re.findall(r"<[/!a-z][a-z]*", page) == re.findall(r"<[/!a-z][a-z]*", blank)
         shown = html.unescape(page.partition("<h1")[2].partition(">")[2].partition("</h1>")[0])
         assert shown == title.encode("utf-8", "replace").decode()
@@ -152,11 +157,11 @@ def test_whatever_is_said_is_shown_as_text_and_never_as_a_page(title: str, sente
 @given(STRANGE, STRANGE)
 def test_the_script_reads_the_same_view_that_the_page_shows(title: str, line: str) -> None:
     shown = View("failed", title, "It failed.", proof=(line,))
-    page = render(shown, elapsed=2.0, itself="./").body.decode()
+    page = render(shown, elapsed=2.0, self_reference="./").body.decode()
     data = page.partition('id="view">')[2].partition("</script>")[0]
     assert orjson.loads(data) == orjson.loads(encode(shown, elapsed=2.0))
 
 
 def test_every_page_has_a_nonce_of_its_own() -> None:
     shown = View("waking", "a", "b.")
-    assert render(shown, elapsed=0, itself="./").policy != render(shown, elapsed=0, itself="./").policy
+    assert render(shown, elapsed=0, self_reference="./").policy != render(shown, elapsed=0, self_reference="./").policy

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.gateway.policy.return_path import itself, landing
+from agent.gateway.policy.return_path import return_target, self_reference
 
 PARTS = st.sampled_from(["/", "\\", ".", "__preview", "?", "#", "a", ":", "@"])
 
 
 def to(path: str) -> str:
-    return landing("/__preview/asleep?to=" + quote(path, safe=""))
+    return return_target("/__preview/asleep?to=" + quote(path, safe=""))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_anything_else_leads_home(path: str) -> None:
 
 @pytest.mark.parametrize("target", ["/__preview/asleep", "/__preview/asleep?", "/__preview/asleep?too=/x"])
 def test_no_word_of_it_leads_home(target: str) -> None:
-    assert landing(target) == "/"
+    assert return_target(target) == "/"
 
 
 def test_what_cannot_stand_in_a_header_is_encoded() -> None:
@@ -73,10 +73,10 @@ def test_nothing_leads_to_another_site_or_breaks_a_header(path: str) -> None:
     ],
 )
 def test_a_page_refers_to_itself_without_a_fragment(target: str, reference: str) -> None:
-    assert itself(target) == reference
+    assert self_reference(target) == reference
     assert urljoin(f"http://here.example{target}", reference).startswith("http://here.example/")
 
 
 @given(st.text(max_size=60))
 def test_no_target_makes_it_stumble(target: str) -> None:
-    assert landing("/__preview/asleep?" + target).startswith("/")
+    assert return_target("/__preview/asleep?" + target).startswith("/")

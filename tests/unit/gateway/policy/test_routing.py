@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.gateway.policy.activity import AWAKE, classify
+from agent.gateway.policy.request import Request
 from agent.gateway.policy.routing import (
     Blocked,
     Decision,
-    Elsewhere,
     FailedPage,
     Forward,
     Hold,
-    Own,
-    Request,
+    OwnEndpoint,
+    Redirect,
     Unavailable,
-    WaitPage,
+    WakingPage,
     decide,
-    off_limits,
+    is_blocked,
 )
 from agent.status import DevServerFacts, DevServerState, Failure, Snapshot, SyncFacts
 
@@ -41,14 +41,14 @@ def while_(state: DevServerState) -> Snapshot:
 @pytest.mark.parametrize(
     ("state", "page", "fetch"),
     [
-        ("waiting", WaitPage, Unavailable),
-        ("starting", WaitPage, Unavailable),
+        ("waiting", WakingPage, Unavailable),
+        ("starting", WakingPage, Unavailable),
         ("ready", Forward, Forward),
         ("unresponsive", Forward, Forward),
-        ("restarting", WaitPage, Hold),
+        ("restarting", WakingPage, Hold),
         ("failed", FailedPage, Unavailable),
-        ("stopping", WaitPage, Unavailable),
-        ("stopped", WaitPage, Unavailable),
+        ("stopping", WakingPage, Unavailable),
+        ("stopped", WakingPage, Unavailable),
     ],
 )
 def test_every_state_of_the_dev_server_has_an_answer(
@@ -60,7 +60,7 @@ def test_every_state_of_the_dev_server_has_an_answer(
 
 def test_a_person_who_opens_the_root_of_an_app_below_a_path_is_led_there() -> None:
     now = replace(NEW, dev_server=DevServerFacts(state="ready", start_path="/shop"))
-    assert decide(Request("GET", "/?a=1", NAVIGATION), now) == Elsewhere("/shop")
+    assert decide(Request("GET", "/?a=1", NAVIGATION), now) == Redirect("/shop")
     for other in (Request("GET", "/"), Request("POST", "/", NAVIGATION), Request("GET", "/shop", NAVIGATION), PAGE):
         assert decide(other, now) == Forward()
     assert decide(Request("GET", "/", NAVIGATION), while_("ready")) == Forward()
@@ -68,7 +68,7 @@ def test_a_person_who_opens_the_root_of_an_app_below_a_path_is_led_there() -> No
 
 def test_a_second_start_is_waited_for_by_the_pages_of_the_first() -> None:
     again = replace(NEW, dev_server=DevServerFacts(state="starting", restarts=1))
-    assert isinstance(decide(PAGE, again), WaitPage)
+    assert isinstance(decide(PAGE, again), WakingPage)
     assert isinstance(decide(FETCH, again), Hold)
 
 
@@ -85,7 +85,7 @@ def test_a_backend_that_refuses_us_fails_the_page_only_while_there_is_no_app(cod
     running = replace(while_("ready"), sync=SyncFacts(failure=failure))
     assert isinstance(decide(PAGE, running), Forward)
     unreachable = replace(NEW, sync=SyncFacts(failure=replace(failure, code="unreachable")))
-    assert isinstance(decide(PAGE, unreachable), WaitPage)
+    assert isinstance(decide(PAGE, unreachable), WakingPage)
 
 
 @pytest.mark.parametrize("state", ["waiting", "ready", "restarting", "failed"])
@@ -94,8 +94,8 @@ def test_what_is_blocked_is_blocked_in_every_state(state: DevServerState) -> Non
 
 
 def test_the_gateways_own_endpoints() -> None:
-    assert decide(Request("GET", "/__preview/events?path=/"), while_("ready")) == Own("events")
-    assert decide(Request("GET", "/__preview/log"), while_("failed")) == Own("log")
+    assert decide(Request("GET", "/__preview/events?path=/"), while_("ready")) == OwnEndpoint("events")
+    assert decide(Request("GET", "/__preview/log"), while_("failed")) == OwnEndpoint("log")
     assert isinstance(decide(Request("GET", "/__preview/log"), while_("ready")), Blocked)
     assert isinstance(decide(Request("POST", "/__preview/events"), while_("waiting")), Blocked)
     assert isinstance(decide(Request("GET", "/__preview/events", upgrade=True), while_("waiting")), Blocked)
@@ -142,7 +142,7 @@ def test_no_spelling_reaches_what_is_for_developers_at_the_machine(
     target = path
     for spell in spellings:
         target = spell(target)
-    assert off_limits(Request(method, target + behind)), target
+    assert is_blocked(Request(method, target + behind)), target
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ def test_no_spelling_reaches_what_is_for_developers_at_the_machine(
     ],
 )
 def test_what_the_browser_needs_passes(method: str, path: str) -> None:
-    assert not off_limits(Request(method, path))
+    assert not is_blocked(Request(method, path))
 
 
 def test_nothing_is_written_below_next() -> None:
-    assert off_limits(Request("POST", "/_next/something-new"))
-    assert not off_limits(Request("GET", "/_next/something-new"))
+    assert is_blocked(Request("POST", "/_next/something-new"))
+    assert not is_blocked(Request("GET", "/_next/something-new"))
 
 
 @given(st.text(max_size=60), st.sampled_from(["GET", "POST"]))

@@ -8,10 +8,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.gateway.http.bodies import scanner
+from agent.gateway.http.bodies import scanner_for
 from agent.gateway.http.heads import Body, Chunked, Length, RequestHead, UntilClose, parse_request, parse_response
-from agent.gateway.policy.routing import Request
-from agent.gateway.policy.script_injection import PLACE_LIMIT, Splice, asked, changed, tag, wanted
+from agent.gateway.policy.request import Request
+from agent.gateway.policy.script_injection import (
+    SEARCH_LIMIT,
+    TagInserter,
+    is_injectable,
+    may_inject,
+    script_tag,
+    with_longer_body,
+)
 
 TAG = b'<script src="/__preview/shim.js"></script>'
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"
@@ -22,9 +29,9 @@ def with_tag(html: bytes, marked: bytes = b"@") -> bytes:
 
 
 def whole(html: bytes) -> bytes:
-    splice = Splice(UntilClose())
-    assert splice.feed(html, whole=True)
-    return splice.written(TAG)
+    inserter = TagInserter(UntilClose())
+    assert inserter.feed(html, whole=True)
+    return inserter.result(TAG)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_the_tag_stands_where_the_parser_begins_the_head(html: bytes, expected: 
 
 
 def test_a_place_that_comes_too_late_is_none() -> None:
-    late = b" " * (PLACE_LIMIT - 6) + b"<head>"
+    late = b" " * (SEARCH_LIMIT - 6) + b"<head>"
     assert whole(late + b"x") == late + TAG + b"x"
     assert whole(b" " + late + b"x") == b" " + late + b"x"
 
@@ -118,7 +125,7 @@ def content(raw: bytes) -> bytes:
 
 def passed_on(body: Body, arrivals: list[bytes]) -> bytes:
     """As the proxy does: collect until it is decided, then pass on."""
-    splice, ends = Splice(body), scanner(body)
+    inserter, ends = TagInserter(body), scanner_for(body)
     out = b""
     decided = False
     for number, data in enumerate(arrivals):
@@ -126,9 +133,9 @@ def passed_on(body: Body, arrivals: list[bytes]) -> bytes:
         last = ends.done or number == len(arrivals) - 1
         if decided:
             out += data
-        elif splice.feed(data, whole=last):
+        elif inserter.feed(data, whole=last):
             decided = True
-            out += splice.written(TAG)
+            out += inserter.result(TAG)
     return out
 
 
@@ -190,7 +197,7 @@ def test_all_chunks_but_one_stay_as_they_were_cut() -> None:
     ],
 )
 def test_only_whole_readable_pages_are_changed(status_and_fields: bytes, expected: bool) -> None:  # noqa: FBT001
-    assert wanted(parse_response(b"HTTP/1.1 " + status_and_fields, method="GET")) == expected
+    assert is_injectable(parse_response(b"HTTP/1.1 " + status_and_fields, method="GET")) == expected
 
 
 def head(line: bytes) -> RequestHead:
@@ -210,7 +217,7 @@ def head(line: bytes) -> RequestHead:
 )
 def test_only_what_a_person_is_shown_is_asked_for_uncompressed(line: bytes, mode: str, expected: bool) -> None:  # noqa: FBT001
     read = head(line)
-    assert asked(Request(read.method, read.target, {"sec-fetch-mode": mode}), read) == expected
+    assert may_inject(Request(read.method, read.target, {"sec-fetch-mode": mode}), read) == expected
 
 
 @pytest.mark.parametrize(
@@ -226,7 +233,7 @@ def test_only_what_a_person_is_shown_is_asked_for_uncompressed(line: bytes, mode
     ],
 )
 def test_the_tag_carries_the_pages_own_nonce(policy: bytes, nonce: bytes | None) -> None:
-    made = tag(((b"Content-Security-Policy", policy),))
+    made = script_tag(((b"Content-Security-Policy", policy),))
     assert made == (TAG if nonce is None else TAG.replace(b"></", b' nonce="%b"></' % nonce))
 
 
@@ -235,7 +242,7 @@ def test_what_described_the_original_bytes_is_not_said_of_the_changed_ones() -> 
         HTML + b'Content-Length: 100\r\nETag: "a"\r\nLast-Modified: b\r\nAccept-Ranges: bytes\r\nDigest: c\r\nX-App: d'
     )
     before = parse_response(raw, method="GET")
-    after = changed(before, 42)
+    after = with_longer_body(before, 42)
     assert after.fields == (
         (b"Content-Type", b"text/html; charset=utf-8"),
         (b"Content-Length", b"142"),

@@ -16,12 +16,20 @@ from agent.gateway.websocket.frames import (
     Ping,
     Pong,
     Text,
-    accept,
-    close,
-    pong,
-    text,
+    close_frame,
+    handshake_accept,
+    pong_frame,
+    text_frame,
 )
-from agent.gateway.websocket.page_messages import Hidden, Input, Shown, Unknown, may_speak, page_path, signal
+from agent.gateway.websocket.page_messages import (
+    Hidden,
+    Input,
+    Shown,
+    UnknownMessage,
+    is_allowed_origin,
+    page_path,
+    parse_signal,
+)
 
 SAMPLE = {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-version": "13"}
 
@@ -32,7 +40,7 @@ def masked(first: int, payload: bytes, mask: bytes = b"\x01\x02\x03\x04") -> byt
 
 
 def test_the_handshake_is_the_one_of_the_standard() -> None:
-    assert accept(SAMPLE) == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, 1.3
+    assert handshake_accept(SAMPLE) == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, 1.3
 
 
 @pytest.mark.parametrize(
@@ -46,7 +54,7 @@ def test_the_handshake_is_the_one_of_the_standard() -> None:
     ],
 )
 def test_what_is_no_handshake_is_none(wrong: dict[str, str]) -> None:
-    assert accept(SAMPLE | wrong) is None
+    assert handshake_accept(SAMPLE | wrong) is None
 
 
 FRAMES = st.one_of(
@@ -103,10 +111,10 @@ def test_no_bytes_are_held_for_long(data: bytes) -> None:
 
 
 def test_what_the_gateway_says_is_a_frame() -> None:
-    assert text(b"sleep") == b"\x81\x05sleep"
-    assert pong(b"a") == b"\x8a\x01a"
-    assert close(1001) == b"\x88\x02\x03\xe9"
-    assert close(1001, b"asleep") == b"\x88\x08\x03\xe9asleep"
+    assert text_frame(b"sleep") == b"\x81\x05sleep"
+    assert pong_frame(b"a") == b"\x8a\x01a"
+    assert close_frame(1001) == b"\x88\x02\x03\xe9"
+    assert close_frame(1001, b"asleep") == b"\x88\x08\x03\xe9asleep"
 
 
 @pytest.mark.parametrize(
@@ -114,14 +122,14 @@ def test_what_the_gateway_says_is_a_frame() -> None:
     [(b"visible", Shown()), (b"hidden", Hidden()), (b"input key", Input("key")), (b"input touch", Input("touch"))],
 )
 def test_a_page_says_one_of_a_few_things(message: bytes, meaning: object) -> None:
-    assert signal(message) == meaning
+    assert parse_signal(message) == meaning
 
 
 @given(st.binary(max_size=64))
 def test_anything_else_is_not_understood(message: bytes) -> None:
     if message not in {b"visible", b"hidden"} and not message.startswith(b"input "):
-        with pytest.raises(Unknown):
-            signal(message)
+        with pytest.raises(UnknownMessage):
+            parse_signal(message)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +150,7 @@ def test_anything_else_is_not_understood(message: bytes) -> None:
 )
 def test_only_pages_of_this_preview_speak(origin: str | None, more: dict[str, str], expected: bool) -> None:  # noqa: FBT001
     headers = {"host": "a.example"} | more | ({} if origin is None else {"origin": origin})
-    assert may_speak(headers) == expected
+    assert is_allowed_origin(headers) == expected
 
 
 @pytest.mark.parametrize(
