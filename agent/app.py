@@ -144,7 +144,7 @@ class Agent:
             key=settings.api_key,
             app_user=user.uid if user else None,
             logs=self._dev_server.logs,
-            actions=Actions(sync=self._sync.now, restart=self._dev_server.restart, sleep=self._sleep.now),
+            actions=Actions(sync=self._sync.poll_now, restart=self._dev_server.restart, sleep=self._sleep.now),
             clock=clock,
         )
         self._resume = Resume(clock=clock, redial=self.redial, resumed=self._sleep.resumed)
@@ -162,7 +162,7 @@ class Agent:
     async def redial(self) -> None:
         """The machine stood still: every connection may be dead, whatever it looks like."""
         self._gateway.redial()
-        self._sync.now()  # first, so that its held request ends because it was wanted so, and not as a failure
+        self._sync.poll_now()  # first, so that its held request ends because it was wanted so, and not as a failure
         await self._session.redial()
 
     async def _start(self) -> None:

@@ -24,7 +24,7 @@ from agent.errors import BackendError, ConfigError
 from agent.isolation import user as isolation
 from agent.sleep.fly_api import FlySocket
 from agent.sync.protocol.client import Backend
-from agent.sync.protocol.exchange import Ask
+from agent.sync.protocol.exchange import FilesRequest
 
 NODE_AT_LEAST = (20, 9)
 TOOL_SECONDS = 10.0
@@ -149,7 +149,7 @@ async def _backend(settings: Settings) -> str:
     session = api.open_session(credential(settings, clock, FlySocket), clock)
     backend = Backend(session, address=lambda tail: api.app_path(settings.api_url, settings.app_id, tail), clock=clock)
     try:
-        async with session, asyncio.timeout(BACKEND_SECONDS), backend.ask(Ask(None)) as answer:
+        async with session, asyncio.timeout(BACKEND_SECONDS), backend.get_files(FilesRequest(None)) as answer:
             head = answer.head
             offers = [
                 name

@@ -27,7 +27,7 @@ import structlog
 from agent import package_files
 from agent.clock import Clock, rfc3339
 from agent.errors import DiskError
-from agent.install_hooks import Errand
+from agent.install_hooks import InstallHooks
 from agent.isolation.user import DevUser
 from agent.packages import engines, managers, two_phase_plan
 from agent.packages import wanted as packages
@@ -132,7 +132,9 @@ class Dependencies:
             self._go_on()
 
     @asynccontextmanager
-    async def errand(self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]) -> AsyncIterator[Errand]:
+    async def install_hooks(
+        self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]
+    ) -> AsyncIterator[InstallHooks]:
         self._whole_project = package_files.MANIFEST in managed
         files = await self._read(managed | changed.keys())
         before = _quietly(files, managed)
@@ -142,7 +144,7 @@ class Dependencies:
         if wanted is None or await self._is_there(wanted, files, managed):
             again = wanted is not None and any(self._regeneration.concerns(path) for path in changed)
             try:
-                yield Errand(behind=partial(self._generate, wanted, managed) if wanted and again else None)
+                yield InstallHooks(after_files=partial(self._generate, wanted, managed) if wanted and again else None)
             finally:
                 self._go_on()
             return
@@ -163,7 +165,7 @@ class Dependencies:
         if not replaced and (news := _news(loaded, await self._loaded())):
             self._server.restart(f"packages that it has loaded were replaced: {news}")
 
-    def _jobs(self, wanted: Wanted, plan: Course, managed: AbstractSet[str]) -> Errand:
+    def _jobs(self, wanted: Wanted, plan: Course, managed: AbstractSet[str]) -> InstallHooks:
         first: Result | None = None
 
         async def ahead() -> None:
@@ -179,7 +181,7 @@ class Dependencies:
                 await self._install(Task(wanted, prune=True, gone=plan.gone, final=True, anew=self._is_anew), managed)
             await self._generate(wanted, managed)
 
-        return Errand(partial(packages.needs, wanted), ahead if plan.ahead else None, behind)
+        return InstallHooks(partial(packages.needs, wanted), ahead if plan.ahead else None, behind)
 
     @property
     def _is_anew(self) -> bool:

@@ -1,7 +1,6 @@
-"""The snapshot as the body of an activity report (contract, section 4), and which of it is news.
+"""Builds the body of an activity report from a snapshot (contract, section 4).
 
-Pure. Receipts are not measured yet: the body says so with an empty list, so that a backend needs no second form when
-they are.
+Pure. Receipts are not measured yet and are sent as an empty list, so that the format stays the same when they are.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from agent.status import Problem, Snapshot, phase
 
 MAX_PROBLEMS = 50
 MAX_MESSAGE = 2_000
-"""Characters. The feed is for a person beside the editor; the whole text is in /status and /logs."""
+"""Characters. The backend shows messages beside the editor; the whole text is in /status and /logs."""
 
 Body = dict[str, Any]
 
@@ -36,17 +35,17 @@ def body(now: Snapshot) -> Body:
     }
 
 
-def news(told: Body) -> tuple[object, ...]:
-    """The parts whose change is told at once. The rest (memory use) goes along with the next report."""
-    server = told["dev_server"]
+def urgent_parts(report: Body) -> tuple[object, ...]:
+    """The parts whose change is reported at once. Others, such as memory use, wait for the next report."""
+    server = report["dev_server"]
     return (
-        told["state"],
-        told["revision"],
-        told["etag"],
+        report["state"],
+        report["revision"],
+        report["etag"],
         server["state"],
         server["restarts"],
-        told["problems"],
-        told["receipts"],
+        report["problems"],
+        report["receipts"],
     )
 
 
@@ -65,5 +64,5 @@ def _problem(problem: Problem) -> Body:
 
 
 def _utf8(text: str) -> str:
-    """A header or a file name that was not UTF-8 reaches us with lone surrogates, which JSON cannot carry."""
+    """Escape lone surrogates, which stand for bytes that were not UTF-8: orjson refuses to encode them."""
     return text.encode("utf-8", "backslashreplace").decode()
