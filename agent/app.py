@@ -34,11 +34,11 @@ from agent.isolation import user as isolation
 from agent.packages.installer import Dependencies
 from agent.packages.run import Limits
 from agent.report.reporter import Reporter
-from agent.sleep.controller import Sleep
+from agent.sleep.controller import SleepController
 from agent.sleep.facts import work
 from agent.sleep.fly_api import FlySocket
-from agent.sleep.idle_clock import Kind
-from agent.sleep.resume import Resume
+from agent.sleep.idle_clock import ActivityKind
+from agent.sleep.resume import ResumeDetector
 from agent.status import Applied, Problem, Snapshot, Source, Traffic
 from agent.status_board import StatusBoard
 from agent.sync.disk.store import Disk
@@ -54,7 +54,7 @@ log = structlog.get_logger()
 class Agent:
     """One agent, made inside a running loop."""
 
-    _sleep: Sleep  # made after the gateway, whose signs of life it hears
+    _sleep: SleepController  # made after the gateway, whose signs of life it hears
 
     def __init__(self, settings: Settings, *, clock: Clock, environ: Mapping[str, str]) -> None:
         self._settings = settings
@@ -123,11 +123,11 @@ class Agent:
             clock=clock,
             on_activity=self._heard,
         )
-        self._sleep = Sleep(
+        self._sleep = SleepController(
             mode=settings.sleep_mode,
             timeout=settings.idle_timeout,
             board=self.board,
-            doors=self._gateway,
+            gateway=self._gateway,
             clock=clock,
             work=work,
             suspend=self._suspend,
@@ -137,17 +137,19 @@ class Agent:
             session=self._session,
             url=self._address("activity"),
             clock=clock,
-            on_editor_activity=self._sleep.editor,
+            on_editor_activity=self._sleep.record_editor_use,
         )
         self._admin = Admin(
             board=self.board,
             key=settings.api_key,
             app_user=user.uid if user else None,
             logs=self._dev_server.logs,
-            actions=Actions(sync=self._sync.poll_now, restart=self._dev_server.restart, sleep=self._sleep.now),
+            actions=Actions(
+                sync=self._sync.poll_now, restart=self._dev_server.restart, sleep=self._sleep.request_sleep
+            ),
             clock=clock,
         )
-        self._resume = Resume(clock=clock, redial=self.redial, resumed=self._sleep.resumed)
+        self._resume = ResumeDetector(clock=clock, redial=self.redial, resumed=self._sleep.resumed)
 
     async def run(self) -> None:
         """Until a signal. Raises ConfigError before anything was started that would have to be undone."""
@@ -161,7 +163,7 @@ class Agent:
 
     async def redial(self) -> None:
         """The machine stood still: every connection may be dead, whatever it looks like."""
-        self._gateway.redial()
+        self._gateway.drop_idle_connections()
         self._sync.poll_now()  # first, so that its held request ends because it was wanted so, and not as a failure
         await self._session.redial()
 
@@ -233,7 +235,7 @@ class Agent:
     def _applied(self, applied: Applied) -> None:
         self._app_files.files_changed(applied)
         self._dev_server.files_changed(applied)
-        self._sleep.edited(applied)
+        self._sleep.record_edit(applied)
 
     async def _suspend(self) -> None:
         if self._settings.fly is None:
@@ -241,9 +243,9 @@ class Agent:
         await FlySocket(self._settings.fly).suspend()
         self._resume.suspending()
 
-    def _heard(self, kind: Kind, source: str, *, attended: bool) -> None:
+    def _heard(self, kind: ActivityKind, source: str, *, attended: bool) -> None:
         """Somebody is there: not the moment to sleep, or to restart what can be restarted later."""
-        self._sleep.heard(kind, source, attended=attended)
+        self._sleep.record(kind, source, attended=attended)
         self._dev_server.visited()
 
     def _force(self) -> None:

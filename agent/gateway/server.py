@@ -96,12 +96,12 @@ class Gateway:
         """The app's requests that wait for the dev server's answer at this moment."""
         return Traffic() if self._front is None else self._front.waiting.traffic()
 
-    def redial(self) -> None:
+    def drop_idle_connections(self) -> None:
         """Forget idle connections to the dev server: after a suspend they may only look alive."""
         if self._front is not None:
             self._front.upstream.redial()
 
-    async def farewell(self, within: float) -> int:
+    async def put_pages_to_sleep(self, within: float) -> int:
         """Have every open page turn into the asleep page, and end all that lasts; how many pages were told.
 
         The board has to say `sleeping` before, because the pages ask for the asleep page. They get `within` seconds

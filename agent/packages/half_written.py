@@ -10,10 +10,9 @@ import stat
 from contextlib import suppress
 from typing import Final
 
-from agent.nofollow import remove
+from agent.nofollow import open_folder, remove
 
 _MODULES: Final = "node_modules"
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEPEST: Final = 100
 """Packages in each other. No installer nests them so; user code may, without end."""
 
@@ -40,10 +39,10 @@ def drop_younger(folder: int, than: int, depth: int = 0) -> int:
 
 def _inner(name: str, folder: int) -> int:
     """The node_modules of a package, or the scope itself."""
-    inner = os.open(name, _FOLDER, dir_fd=folder)
+    inner = open_folder(name, folder)
     if name.startswith("@"):
         return inner
     try:
-        return os.open(_MODULES, _FOLDER, dir_fd=inner)
+        return open_folder(_MODULES, inner)
     finally:
         os.close(inner)

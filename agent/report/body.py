@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.status import Problem, Snapshot, phase
+from agent.text import utf8
 
 MAX_PROBLEMS = 50
 MAX_MESSAGE = 2_000
@@ -21,7 +22,7 @@ def body(now: Snapshot) -> Body:
         "state": phase(now),
         "machine": now.machine,
         "revision": now.sync.revision,
-        "etag": now.sync.etag and _utf8(now.sync.etag),
+        "etag": now.sync.etag and utf8(now.sync.etag),
         "last_activity_at": now.idle.last_activity_at,
         "last_activity": now.idle.last_activity,
         "sleep_at": now.idle.sleep_at,
@@ -50,19 +51,14 @@ def urgent_parts(report: Body) -> tuple[object, ...]:
 
 
 def _problem(problem: Problem) -> Body:
-    message = _utf8(problem.message)
+    message = utf8(problem.message)
     return {
         "source": problem.source,
         "message": message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…",
-        "file": problem.file and _utf8(problem.file),
+        "file": problem.file and utf8(problem.file),
         "line": problem.line,
         "column": problem.column,
         "since_revision": problem.since_revision,
         "level": problem.level,
         "code": problem.code,
     }
-
-
-def _utf8(text: str) -> str:
-    """Escape lone surrogates, which stand for bytes that were not UTF-8: orjson refuses to encode them."""
-    return text.encode("utf-8", "backslashreplace").decode()

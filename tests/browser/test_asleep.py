@@ -115,7 +115,7 @@ async def test_left_open_tabs_sleep_silently_and_come_back_as_they_were(
 
         public = standing.gateway.port
         standing.board.sleeping()
-        assert await standing.gateway.farewell(5) == 3
+        assert await standing.gateway.put_pages_to_sleep(5) == 3
         for page in (used.page, *others):
             await expect(page.get_by_role("heading", name="Your preview is asleep")).to_be_attached(timeout=SEEN_MS)
         await standing.gateway.stop()

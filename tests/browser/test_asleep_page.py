@@ -50,7 +50,7 @@ class Place:
 
     async def sleep(self, within: float = 5) -> int:
         self.standing.board.sleeping()
-        return await self.standing.gateway.farewell(within)
+        return await self.standing.gateway.put_pages_to_sleep(within)
 
     def wake(self) -> None:
         self.standing.board.awake()

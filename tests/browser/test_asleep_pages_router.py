@@ -95,7 +95,7 @@ async def test_a_page_of_the_pages_router_sleeps_and_comes_back_as_it_was(
 
         public = standing.gateway.port
         standing.board.sleeping()
-        assert await standing.gateway.farewell(5) == 1
+        assert await standing.gateway.put_pages_to_sleep(5) == 1
         await expect(page.get_by_role("heading", name="Your preview is asleep")).to_be_attached(timeout=SEEN_MS)
         await standing.gateway.stop()
         async with counting(public) as came:

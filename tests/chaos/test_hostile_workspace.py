@@ -102,7 +102,7 @@ def test_a_file_of_holes_with_too_many_names_is_not_copied(place: Place, monkeyp
 
 
 def test_a_walk_through_millions_of_names_ends(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.sync.disk.workspace_tree._LOOKED_AT_MOST", 50)
+    monkeypatch.setattr("agent.sync.disk.workspace_tree._ENTRIES_MOST", 50)
     disk = place.disk()
     disk.open()
     for number in range(100):

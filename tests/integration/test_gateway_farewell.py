@@ -131,7 +131,7 @@ async def test_every_page_is_told_and_waited_for() -> None:
         pages = [await page(standing, session) for _ in range(3)]
         standing.board.sleeping()
         async with asyncio.TaskGroup() as group:
-            leaving = group.create_task(standing.gateway.farewell(20))
+            leaving = group.create_task(standing.gateway.put_pages_to_sleep(20))
             for one in pages:
                 assert await one.receive_str(timeout=10) == "sleep"
             for one in pages[:2]:
@@ -140,13 +140,13 @@ async def test_every_page_is_told_and_waited_for() -> None:
                 await pages[2].receive(timeout=0.3)  # who is still going is not cut off
             await pages[2].close()
         assert leaving.result() == 3
-        assert await standing.gateway.farewell(20) == 0  # nobody is left to wait for
+        assert await standing.gateway.put_pages_to_sleep(20) == 0  # nobody is left to wait for
 
 
 async def test_a_page_that_stays_is_closed_and_the_gateway_goes_on() -> None:
     async with gateway() as (standing, session):
         one = await page(standing, session)
-        assert await standing.gateway.farewell(0.1) == 1
+        assert await standing.gateway.put_pages_to_sleep(0.1) == 1
         assert await one.receive_str(timeout=10) == "sleep"
         message = await one.receive(timeout=10)
         assert (message.data, message.extra) == (1001, "asleep")
@@ -162,7 +162,7 @@ async def test_who_comes_while_another_page_stays_keeps_its_socket() -> None:
         stays = await page(standing, session)
         standing.board.sleeping()
         async with asyncio.TaskGroup() as group:
-            group.create_task(standing.gateway.farewell(0.5))
+            group.create_task(standing.gateway.put_pages_to_sleep(0.5))
             assert await stays.receive_str(timeout=10) == "sleep"
             comes = await page(standing, session)
             await comes.send_str("visible")
@@ -173,7 +173,7 @@ async def test_who_comes_while_another_page_stays_keeps_its_socket() -> None:
 async def test_a_page_that_was_being_loaded_is_told_when_it_is_there_unless_somebody_sees_it() -> None:
     async with gateway() as (standing, session):
         standing.board.sleeping()
-        assert await standing.gateway.farewell(0.1) == 0
+        assert await standing.gateway.put_pages_to_sleep(0.1) == 0
         seen, hidden = await page(standing, session), await page(standing, session)
         await seen.send_str("visible")
         await hidden.send_str("hidden")
@@ -223,7 +223,7 @@ async def test_sockets_of_the_app_end_with_the_reason() -> None:
     ):
         raw.send(HMR)
         await raw.head()
-        assert await standing.gateway.farewell(5) == 0
+        assert await standing.gateway.put_pages_to_sleep(5) == 0
         assert await raw.rest() == ASLEEP
         await until(lambda: not dev.connected)
 
@@ -255,7 +255,7 @@ async def test_a_waking_page_is_told_that_the_machine_sleeps() -> None:
         raw.send(b"GET /__preview/events HTTP/1.1\r\nHost: h\r\n\r\n")
         await raw.head()
         await raw.until(b"\n\n")
-        await standing.gateway.farewell(5)
+        await standing.gateway.put_pages_to_sleep(5)
         assert (await raw.rest()).endswith(b"event: gone\ndata: {}\n\n")
 
 
@@ -314,7 +314,7 @@ async def test_after_a_resume_the_dev_server_is_dialled_anew() -> None:
     async with gateway() as (standing, _), standing.connection() as raw:
         for expected in (1, 1, 2):
             if expected == 2:
-                standing.gateway.redial()
+                standing.gateway.drop_idle_connections()
             raw.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             await raw.until(b"\r\n\r\nok")
             assert standing.gateway._front is not None
@@ -335,7 +335,7 @@ async def test_what_the_dev_server_still_says_after_the_farewell_harms_nobody(ca
         raw.send(HMR)
         await raw.head()
         async with asyncio.TaskGroup() as group:
-            group.create_task(standing.gateway.farewell(5))
+            group.create_task(standing.gateway.put_pages_to_sleep(5))
             assert await raw.exactly(len(ASLEEP)) == ASLEEP
             go_on.set()
         await until(lambda: not dev.connected)

@@ -391,7 +391,7 @@ async def test_a_full_disk_is_told_to_who_may_make_room(place: Place, monkeypatc
     backend = FaultyBackend()
     backend.put(FIRST)
     with monkeypatch.context() as broken:
-        broken.setattr(Stage, "admit", full)
+        broken.setattr(Stage, "accept", full)
         async with serving(backend), syncing(place, backend) as client:
             await client.failed()
             assert "No space left on device" in client.full[0]

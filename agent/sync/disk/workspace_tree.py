@@ -22,12 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from agent.nofollow import open_file, open_folder
 from agent.paths import MAX_FILE_BYTES, MAX_PATH_BYTES, NEXT_WRITES, RESERVED
 from agent.sync.disk.journal import FileRecord
 from agent.sync.disk.staging import Owner
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_FOLDERS = 64
 _ENTRIES_MOST = 200_000
 """A walk ends after this many entries, ten times what an app may have: the app's code may have created millions."""
@@ -57,7 +56,7 @@ class Tree:
         """`owner`: the owner of new folders, if that is not the agent's own user."""
         self._owner = owner
         self._folders: OrderedDict[str, int] = OrderedDict()
-        self._root = os.open(root, _FOLDER)
+        self._root = open_folder(root)
 
     def __enter__(self) -> Self:
         return self
@@ -231,13 +230,13 @@ class Tree:
         parent, _, name = path.rpartition("/")
         above = self._folder(parent, create=create)
         try:
-            folder = os.open(name, _FOLDER, dir_fd=above)
+            folder = open_folder(name, above)
         except FileNotFoundError:
             if not create:
                 raise
             with suppress(FileExistsError):  # created meanwhile; the open fails if it is not a folder
                 os.mkdir(name, 0o755, dir_fd=above)
-            folder = os.open(name, _FOLDER, dir_fd=above)
+            folder = open_folder(name, above)
             try:
                 self._chown_if_ours(folder)
             except OSError:
@@ -291,7 +290,7 @@ def _close(folder: int) -> None:
 
 
 def _open(name: str, folder: int) -> int:
-    file = os.open(name, _FILE, dir_fd=folder)
+    file = open_file(name, folder)
     try:
         regular = stat.S_ISREG(os.fstat(file).st_mode)
     except OSError:
