@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from agent.backend.session import Token, fixed
-from agent.backend.token_renewal import Malformed, Now, Renewal, life_of
+from agent.backend.token_renewal import Malformed, Now, Renewal, valid_seconds
 from agent.clock import Clock
 from agent.config import FlyMachine, Secret, Settings
 from agent.errors import MachineError, NoToken
@@ -74,7 +74,7 @@ class MachineToken:
     async def _renew(self) -> None:
         try:
             token = await self._socket.token(self._audience)
-            life = life_of(token.reveal(), wall=self._clock.wall())
+            life = valid_seconds(token.reveal(), wall=self._clock.wall())
         except (MachineError, Malformed) as error:
             self._why = f"the answer is not a token: {error}" if isinstance(error, Malformed) else str(error)
             if not self._renewal.tries:
