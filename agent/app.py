@@ -1,7 +1,7 @@
-"""The whole agent: builds every room, runs them side by side, stops them in order.
+"""Builds all rooms, runs them concurrently, and stops them in order.
 
-The only module that knows all rooms. What one room needs of another is handed over here, as a callable; read `Agent`
-from top to bottom to see what is connected to what. `run` is start → turn → stop, and nothing else.
+The only module that imports all rooms. It passes callables of one room to another: read `Agent.__init__` to see what is
+connected to what. `run` is start, run the rooms, stop.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from agent.isolation.user import choose_user, prepare_user
 from agent.packages.installer import PackageInstaller
 from agent.packages.run import Limits
 from agent.report.reporter import Reporter
-from agent.sleep.controller import Sleep
+from agent.sleep.controller import SleepController
 from agent.sleep.facts import work
 from agent.sleep.fly_api import FlySocket
-from agent.sleep.idle_clock import Kind
-from agent.sleep.resume import Resume
+from agent.sleep.idle_clock import ActivityKind
+from agent.sleep.resume import ResumeDetector
 from agent.status import Applied, Problem, Snapshot, Source, Traffic
 from agent.status_board import StatusBoard
 from agent.sync.disk.store import Disk
@@ -46,15 +46,15 @@ from agent.sync.loop import Sync, Timing
 from agent.sync.protocol.client import Backend
 
 STEP_SECONDS = 0.6
-"""What one step of the stop may take. All of it has 2 s, and the dev server's own end may need 1.3 s of them."""
+"""For one step of the stop. All of it may take 2 s, of which ending the dev server may need 1.3 s."""
 
 log = structlog.get_logger()
 
 
 class Agent:
-    """One agent, made inside a running loop."""
+    """One agent, created inside a running event loop."""
 
-    _sleep: Sleep  # made after the gateway, whose signs of life it hears
+    _sleep: SleepController  # created after the gateway, which reports activity to it
 
     def __init__(self, settings: Settings, *, clock: Clock, environ: Mapping[str, str]) -> None:
         self._settings = settings
@@ -75,7 +75,7 @@ class Agent:
             port=settings.dev_port,
             clock=clock,
             publish=self.board.dev_server,
-            problems=self._found,
+            problems=self._publish_problems,
             environ=environ,
             user=user,
             traffic=self._traffic,
@@ -121,13 +121,13 @@ class Agent:
             logs=self._dev_server.logs,
             dev_port=settings.dev_port,
             clock=clock,
-            on_activity=self._heard,
+            on_activity=self._record_activity,
         )
-        self._sleep = Sleep(
+        self._sleep = SleepController(
             mode=settings.sleep_mode,
             timeout=settings.idle_timeout,
             board=self.board,
-            doors=self._gateway,
+            gateway=self._gateway,
             clock=clock,
             work=work,
             suspend=self._suspend,
@@ -137,32 +137,34 @@ class Agent:
             session=self._session,
             url=self._address("activity"),
             clock=clock,
-            on_editor_activity=self._sleep.editor,
+            on_editor_activity=self._sleep.record_editor_use,
         )
         self._admin = Admin(
             board=self.board,
             key=settings.api_key,
             app_user=user.uid if user else None,
             logs=self._dev_server.logs,
-            actions=Actions(sync=self._sync.now, restart=self._dev_server.restart, sleep=self._sleep.now),
+            actions=Actions(
+                sync=self._sync.poll_now, restart=self._dev_server.restart, sleep=self._sleep.request_sleep
+            ),
             clock=clock,
         )
-        self._resume = Resume(clock=clock, redial=self.redial, resumed=self._sleep.resumed)
+        self._resume = ResumeDetector(clock=clock, redial=self.redial, resumed=self._sleep.resumed)
 
     async def run(self) -> None:
-        """Until a signal. Raises ConfigError before anything was started that would have to be undone."""
+        """Run until a signal. A ConfigError is raised before anything is started."""
         stop = asyncio.Event()
         with _lock(self._settings.state_dir), _signals(stop, self._force):
             try:
                 await self._start()
-                await self._turn(stop)
+                await self._run_rooms(stop)
             finally:
                 await self._stop()
 
     async def redial(self) -> None:
-        """The machine stood still: every connection may be dead, whatever it looks like."""
+        """Replace all connections after a resume: they may be dead although they look open."""
         self._gateway.drop_idle_connections()
-        self._sync.now()  # first, so that its held request ends because it was wanted so, and not as a failure
+        self._sync.poll_now()  # before the session, so that its held request ends as interrupted and not as failed
         await self._session.redial()
 
     async def _start(self) -> None:
@@ -185,7 +187,7 @@ class Agent:
         danger = self._isolation.root and self._isolation.user is None
         (log.warning if danger else log.info)("agent.isolation", reason=self._isolation.reason)
 
-    async def _turn(self, stop: asyncio.Event) -> None:
+    async def _run_rooms(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             sync = group.create_task(self._sync.run(), name="sync")
             dev_server = group.create_task(self._dev_server.run(), name="dev server")
@@ -195,14 +197,14 @@ class Agent:
             sleep = group.create_task(self._sleep_then(stop), name="sleep")
             await stop.wait()
             if sleep.done():
-                # Whoever comes from here on finds nobody, so that a proxy starts the machine anew for them.
+                # From here on a request finds no listener, so that the proxy starts the machine again for it.
                 await self._gateway.stop()
             else:
                 sleep.cancel()
                 self.board.awake()
             log.info("agent.stopping")
             self.board.stopping()
-            sync.cancel()  # ends after a burst that has begun, never within it
+            sync.cancel()  # a burst that has begun is finished first
             reporter.cancel()
             resume.cancel()
             app_files.cancel()
@@ -214,7 +216,7 @@ class Agent:
         stop.set()
 
     async def _stop(self) -> None:
-        """In order: tell the backend, close the doors, close the disk. A step that fails does not stop the next."""
+        """Send the last report; close gateway, admin port, disk and session. A failed step does not skip the next."""
         self.board.stopping()
         for step in (self._reporter.last, self._gateway.stop, self._admin.stop, self._sync.close, self._session.close):
             try:
@@ -225,15 +227,15 @@ class Agent:
         log.info("agent.stopped")
 
     def _traffic(self) -> Traffic:
-        return self._gateway.traffic()  # which is made after the dev server's supervisor
+        return self._gateway.traffic()  # created after the dev server's supervisor
 
-    def _found(self, source: Source, problems: tuple[Problem, ...]) -> None:
+    def _publish_problems(self, source: Source, problems: tuple[Problem, ...]) -> None:
         self.board.problems(source, tuple(map(self._spelling.explained, problems)))
 
     def _applied(self, applied: Applied) -> None:
         self._app_files.files_changed(applied)
         self._dev_server.files_changed(applied)
-        self._sleep.edited(applied)
+        self._sleep.record_edit(applied)
 
     async def _suspend(self) -> None:
         if self._settings.fly is None:
@@ -241,13 +243,13 @@ class Agent:
         await FlySocket(self._settings.fly).suspend()
         self._resume.suspending()
 
-    def _heard(self, kind: Kind, source: str, *, attended: bool) -> None:
-        """Somebody is there: not the moment to sleep, or to restart what can be restarted later."""
-        self._sleep.heard(kind, source, attended=attended)
+    def _record_activity(self, kind: ActivityKind, source: str, *, attended: bool) -> None:
+        """Activity postpones the sleep, and restarts of the dev server that can wait."""
+        self._sleep.record(kind, source, attended=attended)
         self._dev_server.visited()
 
     def _force(self) -> None:
-        """A second signal: nothing is waited for any more, and nothing of ours stays behind."""
+        """After a second signal: kill all child processes and exit at once."""
         try:
             self._dependencies.end_now()
             self._dev_server.end_now()
@@ -259,19 +261,19 @@ class Agent:
 
 
 def _most_of_memory(environ: Mapping[str, str]) -> int | None:
-    """What an installation may take: more, and the kernel would have to choose whom to end."""
+    """The memory an installation may use, in bytes: three quarters of the limit, to stay clear of the OOM killer."""
     memory = MemoryReader(vm_megabytes=environ.get("FLY_VM_MEMORY_MB")).read()
     return None if memory is None else memory.limit * 3 // 4
 
 
 @contextmanager
 def _signals(stop: asyncio.Event, force: Callable[[], None]) -> Iterator[None]:
-    """The first SIGTERM or SIGINT asks for the end, the second enforces it."""
+    """The first SIGTERM or SIGINT sets `stop`, the second calls `force`."""
     loop = asyncio.get_running_loop()
     first = True
 
-    def asked() -> None:
-        # And not whether `stop` is set: what ends by itself, to sleep, was not told anything yet.
+    def on_signal() -> None:
+        # `stop.is_set()` would be wrong here: going to sleep sets it without a signal.
         nonlocal first
         if not first:
             force()
@@ -279,19 +281,19 @@ def _signals(stop: asyncio.Event, force: Callable[[], None]) -> Iterator[None]:
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked)
+        loop.add_signal_handler(number, on_signal)
     try:
         yield
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-            # All is closed; a signal in the interpreter's last moments would only spoil the exit status.
+            # Everything is closed; a signal during interpreter shutdown would only change the exit status.
             signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def _lock(state_dir: Path) -> Iterator[None]:
-    """Two agents on one state folder would undo each other's work."""
+    """Lock the state folder: two agents on one folder would overwrite each other's work."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

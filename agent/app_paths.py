@@ -1,8 +1,7 @@
-"""Text of other programs with the machine's paths made relative to the app. Pure.
+"""Makes the absolute paths in the text of other programs relative to the app's folder. Pure.
 
-Node, Next and the package managers print absolute paths. To somebody who edits the app, the folder of this machine says
-nothing, and the path inside the app says all. `relative_to` makes the function that is applied wherever such text
-becomes a sentence for a person: a problem, a reason, a line of proof. The log itself stays as it was printed.
+Node, Next and the package managers print absolute paths of this machine, which mean nothing to the app's author. The
+result of `relative_to` is applied to problems, reasons and quoted lines. The log keeps the text as it was printed.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from urllib.parse import quote
 F = TypeVar("F")
 
 HERE = "the app's folder"
-"""What stands for the folder itself, where nothing follows it."""
+"""Replaces the path of the folder itself."""
 
-_BEFORE = r"(?<![\w.~%-])"  # `/workspace` is no part of `/srv/workspace`, and none of `https://host/workspace`
+_BEFORE = r"(?<![\w.~%-])"  # not the end of `/srv/workspace` or `https://host/workspace`
 _AFTER = r"(?:/(?P<inside>\.?[^\s/'\"`)\]}:,;]?)|(?![\w.~%/-]))"
 
 
 def relative_to(roots: Iterable[str]) -> Callable[[str], str]:
-    """The function that takes `roots` out of a text: `{root}/app/page.tsx` becomes `app/page.tsx`.
+    """A function that removes `roots` from a text: `{root}/app/page.tsx` becomes `app/page.tsx`.
 
-    `roots`: absolute paths of the app's folder, as configured and with links resolved; the longest that fits counts.
+    `roots`: absolute paths of the app's folder, as configured and with links resolved; the longest match counts.
     """
     spelled = {
         spelling for root in roots if root.strip("/") for spelling in (root.rstrip("/"), quote(root.rstrip("/")))

@@ -1,7 +1,7 @@
 """The command line: run, check, version.
 
-Exit status: 0 after a signal, 1 for a defect or a failed check, 2 for a configuration that cannot be used. Everything
-is imported late, so that a wrong variable is told at once.
+Exit status: 0 after a signal, 1 for a bug or a failed check, 2 for an unusable configuration. Rooms are imported late,
+so that a wrong variable is reported at once.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from agent.errors import ConfigError
 
 
 def main(environ: Mapping[str, str], arguments: list[str] | None = None) -> int:
-    """`environ`: what the settings are read from. `os.environ`, which children are given a part of, holds no key."""
+    """`environ`: the environment with the key. `os.environ`, parts of which children inherit, no longer contains it."""
     parser = argparse.ArgumentParser(
         prog="python -m agent",
-        description="Keeps one app's live preview true: syncs its files, supervises its dev server, fronts it.",
+        description="Runs one app's live preview: syncs its files, supervises its dev server, forwards requests.",
         epilog="Everything is set by environment variables; README has the table.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("run", help="run until a signal")
     commands.add_parser(
-        "check", help="look at configuration, disk, tools, ports, backend and isolation; change nothing"
+        "check", help="check configuration, disk, tools, ports, backend and isolation without changing anything"
     )
     commands.add_parser("version", help="print the version")
     command = parser.parse_args(arguments).command
@@ -45,17 +45,17 @@ def main(environ: Mapping[str, str], arguments: list[str] | None = None) -> int:
 
 
 FILES_MOST = 16_384
-"""Open files: whoever holds connections open must not keep the agent from its own. Its children inherit it."""
+"""Limit of open files, so that many open connections do not exhaust the agent's own. Child processes inherit it."""
 
 
 def _run(settings: Settings) -> int:
-    from agent import log  # noqa: PLC0415  # see the module's first lines
+    from agent import log  # noqa: PLC0415  see the module docstring
     from agent.app import Agent  # noqa: PLC0415
 
     log.configure(terminal=sys.stdout.isatty(), secrets=[settings.api_key] if settings.api_key else [])
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, FILES_MOST), most))
-    os.umask(0o022)  # what is written has to be readable for the dev server, whoever starts the agent
+    os.umask(0o022)  # the dev server's user has to be able to read the files
 
     async def run() -> None:
         await Agent(settings, clock=Clock(), environ=os.environ).run()

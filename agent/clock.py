@@ -1,7 +1,7 @@
-"""Time and chance, as one value that is handed in.
+"""Provides time and randomness as one value that is passed in.
 
-Nothing else under agent/ calls time.monotonic, time.time or random: the deciding modules take `now` as an
-argument and the loops take a Clock, so that a test can say what time it is.
+Nothing else under agent/ calls time.monotonic, time.time or random: pure modules take `now` as an argument and loops
+take a Clock, so that a test controls the time.
 """
 
 from __future__ import annotations
@@ -15,33 +15,32 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 MAX_RETRY_AFTER = 3_600.0
-"""A peer that asks for more than an hour is asked again after one."""
+"""A longer Retry-After is shortened to one hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """monotonic: seconds that never jump, for every duration. wall: seconds since 1970, for people and peers only.
-    chance: a number in [0, 1), for jitter.
-    """
-
     monotonic: Callable[[], float] = time.monotonic
+    """Seconds that never jump, for every duration."""
     wall: Callable[[], float] = time.time
+    """Seconds since 1970, for people and peers only."""
     chance: Callable[[], float] = random.random
+    """A number in [0, 1), for jitter."""
 
 
 def rfc3339(wall: float) -> str:
-    """`wall` as the contract writes times: UTC, milliseconds, `Z`."""
+    """`wall` in the contract's time format: UTC, milliseconds, `Z`."""
     return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def full_jitter(attempt: int, *, base: float, cap: float, chance: float) -> float:
-    """Seconds to wait before try number `attempt + 1`: anywhere from 0 to base · 2^(attempt-1), and never over cap."""
+    """Seconds to wait before try `attempt + 1`: random between 0 and base · 2^(attempt-1), at most `cap`."""
     ceiling: float = min(cap, base * 2 ** min(attempt - 1, 32))
     return ceiling * chance
 
 
 def retry_after(header: str | None, wall: float) -> float | None:
-    """Seconds from `wall` on that a Retry-After names, as a number or a date (RFC 9110, 10.2.3); None for all else."""
+    """The seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3); None if it is neither."""
     text = (header or "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
         return min(float(text), MAX_RETRY_AFTER)

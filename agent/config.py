@@ -1,10 +1,9 @@
-"""The environment → one frozen Settings (contract, section 1).
+"""Reads the environment into one frozen Settings (contract, section 1).
 
-This module owns the table of settings: README's table is generated from it, and `load` is the only place that
-reads the environment. Every wrong variable is found in one go and named in one message. A secret is a Secret:
-its repr and str show nothing.
+README's table of settings is generated from TABLE, and only `load` reads the environment. All wrong variables are named
+in one message. A secret is a Secret, whose repr and str show nothing.
 
-What must not live here: a default that depends on the state of the machine (each room looks for itself).
+What must not live here: a default that depends on the state of the machine (each room checks that itself).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SleepMode = Literal["exit", "suspend", "off"]
 
 
 class Secret:
-    """A value that no log, repr or traceback shows. `reveal()` is where it leaves, so that grep finds every place."""
+    """A value that no log, repr or traceback shows. Only `reveal()` returns it, so that grep finds every use."""
 
     __slots__ = ("_value",)
 
@@ -42,7 +41,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class FlyMachine:
-    """Which Fly machine this is, by Fly's own variables, and where its socket is (agent/sleep/fly_api.py)."""
+    """The Fly app and machine, from Fly's variables, and the path of the machine's socket (agent/sleep/fly_api.py)."""
 
     app: str
     machine: str
@@ -51,7 +50,7 @@ class FlyMachine:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Durations are seconds. Paths are absolute, with links resolved. `fly`: None anywhere else than on Fly."""
+    """Durations are seconds. Paths are absolute, with links resolved. `fly` is None outside of Fly."""
 
     app_id: str
     api_url: str
@@ -73,7 +72,7 @@ class Settings:
 
 
 class _Wrong(Exception):
-    """What a value should have been, said by its parser."""
+    """Raised by a parser: what the value should have been."""
 
 
 def _app_id(text: str) -> str:
@@ -166,7 +165,7 @@ def _text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table. `default` is the text that the environment would have held; None: nothing stands for it."""
+    """One row of the table. `default`: the text used if the variable is not set; None: no default."""
 
     name: str
     default: str | None
@@ -177,55 +176,60 @@ class Setting:
 
 
 TABLE: tuple[Setting, ...] = (
-    Setting("APP_ID", None, _app_id, "the app whose files this machine previews", required=True),
+    Setting("APP_ID", None, _app_id, "ID of the app that this machine previews", required=True),
     Setting("API_URL", None, _url, "base URL of the backend, `http` or `https`", required=True),
     Setting(
-        "API_KEY", None, Secret, "bearer token: for the backend, and for this agent's own `POST` endpoints", secret=True
+        "API_KEY", None, Secret, "bearer token for the backend, and for this agent's own `POST` endpoints", secret=True
     ),
-    Setting("API_KEY_FILE", None, _path, "a file that holds the token instead"),
-    Setting("WORKSPACE", "/workspace", _path, "the project's root, where files are written"),
+    Setting("API_KEY_FILE", None, _path, "file that contains the token, instead of `API_KEY`"),
+    Setting("WORKSPACE", "/workspace", _path, "root folder of the project, where files are written"),
     Setting(
         "STATE_DIR",
         "/var/lib/preview-agent",
         _path,
-        "the agent's own state; never inside `WORKSPACE`, on the same filesystem",
+        "folder for the agent's own state, outside of `WORKSPACE` and on the same filesystem",
     ),
-    Setting("PORT", "3000", _port, "public port: the gateway in front of the dev server, on `0.0.0.0`"),
-    Setting("DEV_PORT", "3001", _port, "the dev server, on `127.0.0.1` only"),
-    Setting("AGENT_PORT", "9090", _port, "health, status, logs and metrics"),
+    Setting("PORT", "3000", _port, "public port of the preview, on `0.0.0.0`; forwarded to the dev server"),
+    Setting("DEV_PORT", "3001", _port, "port of the dev server, on `127.0.0.1` only"),
+    Setting("AGENT_PORT", "9090", _port, "port for health, status, logs and metrics"),
     Setting(
         "APP_DIR",
         None,
         _folder,
-        "the folder of the app to run, relative to `WORKSPACE`, where the workspace has several",
+        "folder of the app to run, relative to `WORKSPACE`; needed if there are several apps",
     ),
     Setting(
         "DEV_COMMAND",
         None,
         _command,
-        "what is run instead of the app's own `dev` script: one shell-quoted string, run without a shell in "
-        "`WORKSPACE`; `{port}` is `DEV_PORT`",
+        "command to run instead of the app's `dev` script: one shell-quoted string, run without a shell in "
+        "`WORKSPACE`; `{port}` stands for `DEV_PORT`",
     ),
     Setting(
         "DEV_USER",
         "preview",
         _user,
-        "who runs the dev server, by name or number, where the agent is root and this user exists",
+        "user that runs the dev server, by name or number, if the agent runs as root and this user exists",
     ),
-    Setting("POLL_INTERVAL", "3s", _pause, "pause between polls where the backend cannot hold a request"),
-    Setting("LONG_POLL_WAIT", "25s", _duration, "how long the backend is asked to hold one; `0` never"),
-    Setting("IDLE_TIMEOUT", "5m", _duration, "quiet time before the machine puts itself to sleep; `0` never"),
-    Setting("SLEEP_MODE", "exit", _sleep_mode, "`exit` (the machine stops), `suspend` (snapshot, else exit), `off`"),
-    Setting("FLY_MACHINE_ID", None, _text, "set by Fly: the name that reports carry; elsewhere it is the host's name"),
-    Setting("FLY_APP_NAME", None, _text, "set by Fly: the Fly app that the machine belongs to"),
-    Setting("FLY_API_SOCKET", "/.fly/api", _path, "the machine's own socket, which Fly puts there"),
+    Setting("POLL_INTERVAL", "3s", _pause, "pause between polls if the backend does not hold requests"),
+    Setting("LONG_POLL_WAIT", "25s", _duration, "how long the backend is asked to hold a request; `0`: never"),
+    Setting("IDLE_TIMEOUT", "5m", _duration, "time without activity before the machine goes to sleep; `0`: never"),
+    Setting(
+        "SLEEP_MODE",
+        "exit",
+        _sleep_mode,
+        "`exit` (the agent exits and the machine stops), `suspend` (snapshot, or exit if refused), `off`",
+    ),
+    Setting("FLY_MACHINE_ID", None, _text, "set by Fly: the machine's name in reports; elsewhere it is the host name"),
+    Setting("FLY_APP_NAME", None, _text, "set by Fly: the Fly app of the machine"),
+    Setting("FLY_API_SOCKET", "/.fly/api", _path, "path of the machine's own socket on Fly"),
 )
 
 
 def load(environ: Mapping[str, str], hostname: Callable[[], str] = socket.gethostname) -> Settings:
-    """Read every setting, or raise one ConfigError that names each wrong variable, what it got and what it takes.
+    """Read every setting. Raises one ConfigError that names each wrong variable, its value and what it takes.
 
-    A variable that is set but empty counts as not set: compose files and CI systems write those.
+    A variable that is set but empty counts as not set, because compose files and CI systems set such variables.
     """
     wrong: list[str] = []
     got: dict[str, Any] = {}
@@ -241,7 +245,7 @@ def load(environ: Mapping[str, str], hostname: Callable[[], str] = socket.gethos
         except _Wrong as error:
             shown = "a value that is not shown" if row.secret or row.name == "API_URL" else repr(text)
             wrong.append(f"{row.name} is {shown} (it takes {error})")
-    wrong += _disagreements(got)
+    wrong += _conflicts(got)
     key = _key(got, wrong)
     if wrong:
         raise ConfigError("; ".join(wrong))
@@ -282,8 +286,8 @@ def _takes(row: Setting) -> str:
     return row.meaning
 
 
-def _disagreements(got: Mapping[str, Any]) -> list[str]:
-    """Variables that are fine alone and wrong together."""
+def _conflicts(got: Mapping[str, Any]) -> list[str]:
+    """Variables that are valid alone but not together."""
     wrong = []
     ports = [(name, got[name]) for name in ("PORT", "DEV_PORT", "AGENT_PORT") if name in got]
     for place, (name, port) in enumerate(ports):

@@ -1,12 +1,12 @@
-"""Finds in the output of a program that ended the line that names the error which ended it. Pure.
+"""Finds the error that ended a program in the program's output. Pure.
 
-A program prints its error somewhere between its banner and the end of a stack trace, and what stands last is the least
-useful part of it. `find` looks for the last headline of an error (`TypeError: …`, `error: …`, `npm error …`), adds the
-file that it is about, and says what mends the frequent ones. The wordings are those of Node, Next, Vite, tsx, esbuild,
+A program prints its error between its banner and the end of a stack trace, whose last lines are the least useful.
+`find` returns the last headline of an error (`TypeError: …`, `error: …`, `npm error …`), the file it is about, and
+advice for frequent errors. The wordings are those of Node, Next, Vite, tsx, esbuild,
 t3-env and zod; the tests hold them as they were recorded.
 
-A leaf, because the dev server's exit, an installation and the failed page all name the same error. The app's code can
-print anything: what is found here is shown, and decides nothing but what is shown.
+Used for the dev server's exit, an installation and the failed page. The app's code can print anything, so the result is
+only displayed and never used for a decision.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ NAMES_SHOWN = 8
 
 _HEADLINE = re.compile(
     r"(?:(?:[Uu]nhandled ?Rejection:|Uncaught(?: Exception:)?:?) )*"
-    r"(?P<text>(?P<kind>[A-Z]\w*(?:Error|Exception)|Error)(?: \[(?P<code>\w+)\])?: (?P<said>.+)"
+    r"(?P<text>(?P<kind>[A-Z]\w*(?:Error|Exception)|Error)(?: \[(?P<code>\w+)\])?: (?P<message>.+)"
     r"|(?:error|fatal)(?:: | )\S.+|FATAL ERROR: .+|(?:/bin/)?(?:ba|z|da)?sh: .+not found.*)"
 )
-# What a program puts before each line of one of the programs that it runs, and Next before its errors.
+# Prefixes that a program puts before the lines of its child programs, and Next before its errors.
 _PREFIX = re.compile(r"^(?:\[[\w:@/.-]+\] (?=\S)|[\u2a2f\u2718\u00d7] )+")
 _NPM = re.compile(r"^npm (?:error|ERR!) ?")
 _NPM_NOISE = re.compile(
@@ -77,7 +77,7 @@ class ErrorLine:
 
 
 def find(output: Sequence[str]) -> ErrorLine | None:
-    """The error that ended a program whose last lines are `output`; None where no line looks like one."""
+    """The error in the last lines of a program's output, or None if no line looks like one."""
     lines = [_PREFIX.sub("", plain(line).rstrip()) for line in output[-LINES_READ:]]
     npm = [_NPM.sub("", line) for line in lines if _NPM.match(line)]
     at = next((at for at in reversed(range(len(lines))) if _HEADLINE.match(lines[at])), None)
@@ -86,7 +86,7 @@ def find(output: Sequence[str]) -> ErrorLine | None:
     found = _HEADLINE.match(lines[at])
     text = found["text"] if found else lines[at]
     if found and found["code"]:
-        text = f"{found['kind']}: {found['said']}"
+        text = f"{found['kind']}: {found['message']}"
     text = _SWC_MARK.sub(r"\1", text)
     place = _place(lines, at)
     details = _details(lines, at)
@@ -118,12 +118,12 @@ def _whole(text: str, lines: list[str], at: int) -> str:
 
 
 def _of_npm(npm: list[str]) -> ErrorLine | None:
-    """The error of npm, which prints a code first, and then in words what it means."""
-    said = [line for line in npm if not _NPM_NOISE.match(line)]
-    if not said:
+    """The error of npm, which prints a code first and then its meaning."""
+    useful = [line for line in npm if not _NPM_NOISE.match(line)]
+    if not useful:
         return None
-    code = said[0].removeprefix("code ") if said[0].startswith("code ") else ""
-    words = [line for line in said if not line.startswith("code ")]
+    code = useful[0].removeprefix("code ") if useful[0].startswith("code ") else ""
+    words = [line for line in useful if not line.startswith("code ")]
     text = " ".join(part for part in (code, words[0] if words else "") if part)
     return ErrorLine(text[:TEXT_CHARACTERS], None, tuple(words[1:DETAIL_LINES]))
 
@@ -215,11 +215,11 @@ def _advice(text: str, names: list[str]) -> str | None:
         package = _PACKAGE.match(module["name"])
         if package and not module["name"].startswith(("node:", "@/")):
             return f"Add {package[0]} to the dependencies in package.json, or remove the import of it."
-        return "The import names a file that is not there: correct its path, or add the file."
+        return "The import names a file that does not exist: correct its path, or add the file."
     if "EADDRINUSE" in text:
-        return "Another program listens on that port. The server has to listen on the port in the variable PORT."
+        return "Another program uses that port. The server has to listen on the port in the variable PORT."
     if "ECONNREFUSED" in text:
-        return "Nothing answers at that address from this machine: give the app an address that it can reach."
+        return "No server answers at that address from this machine: set an address that the app can reach here."
     if "heap out of memory" in text:
-        return "The app needs more memory than this machine gives it."
+        return "The app needs more memory than this machine has."
     return None

@@ -1,10 +1,8 @@
-"""The one family of errors that this program raises on purpose.
+"""The errors that the agent raises on purpose.
 
-Each kind says what to do about it by its type, never by its text: a caller asks `retryable`, the person reads
-the message. Errors of the operating system and of aiohttp are turned into these where they are met (the rooms'
-outer modules), so that no deciding module ever sees them.
-
-A message names the thing that is wrong and what would be right. It never holds a secret.
+A caller decides by the type of an error, never by its text; people read the text. Errors of the operating system and
+of aiohttp are converted to these where they occur, so that no deciding module sees them. A message names what is wrong
+and what would be right, and never contains a secret.
 """
 
 from __future__ import annotations
@@ -13,44 +11,36 @@ from typing import ClassVar
 
 
 class AgentError(Exception):
-    """Base of all; never raised itself.
-
-    `code` is the stable name used in logs, /status and metrics. `retryable` says whether the same call may go
-    through later with nothing changed by anybody here.
-    """
-
-    code: ClassVar[str] = "agent"
-    retryable: ClassVar[bool] = False
+    """Base class; never raised itself."""
 
 
 class ConfigError(AgentError):
-    """The environment (contract, section 1) cannot be used: exit status 2, before anything was started."""
-
-    code = "config"
+    """The environment (contract, section 1) is unusable: exit status 2, before anything was started."""
 
 
 class Occupied(ConfigError):
-    """Something that is not ours holds what we need: a port, or the state folder's lock."""
-
-    code = "occupied"
+    """Another process holds a port or the lock of the state folder."""
 
 
-class BackendError(AgentError):
-    """The backend, or the way to it, failed (contract, section 2). The disk was not touched.
+class SyncError(AgentError):
+    """An exchange failed and is retried. `code` is its stable name in logs and in /status."""
 
-    `retry_after` is the backend's own word in seconds, where it gave one.
-    """
+    code: ClassVar[str]
+
+
+class BackendError(SyncError):
+    """The backend or the connection to it failed (contract, section 2). The disk was not changed."""
 
     code = "backend"
-    retryable = True
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        """Seconds from the Retry-After header, if there was one."""
 
 
 class Unreachable(BackendError):
-    """No answer, or one that broke off: refused, timed out, reset, cut off."""
+    """No complete answer: connection refused, timed out, reset or cut off."""
 
     code = "unreachable"
 
@@ -62,7 +52,7 @@ class Unauthorized(BackendError):
 
 
 class NoToken(BackendError):
-    """There is no API_KEY, and the machine's own socket gave no token: nothing was asked of the backend."""
+    """API_KEY is not set and the machine's own socket gave no token, so no request was sent."""
 
     code = "no_token"
 
@@ -74,45 +64,38 @@ class NoSuchApp(BackendError):
 
 
 class Throttled(BackendError):
-    """429 or 503: later, and `retry_after` says when."""
+    """429 or 503: retry later, after `retry_after` if it is set."""
 
     code = "throttled"
 
 
 class BadAnswer(BackendError):
-    """The backend answered something that the contract does not allow. Nothing of it is applied."""
+    """The answer violates the contract. None of it is applied."""
 
     code = "bad_answer"
 
 
 class WrongBase(BadAnswer):
-    """A delta against a tag that is not ours: the next request asks for the whole set (contract, section 3)."""
+    """A delta against another tag than that on disk. The next request asks for the whole set (contract, section 3)."""
 
     code = "wrong_base"
 
 
 class MachineError(AgentError):
-    """The machine's own socket is not there, refused, or answered nothing that can be used.
-
-    `status` is that of the answer, where there was one: what is asked again unchanged is refused again below 500.
-    """
-
-    code = "machine"
-    retryable = True
+    """The machine's own socket (the Fly API) is missing, refused, or sent an unusable answer."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+        """The HTTP status, if there was an answer. Below 500 the same request will fail again."""
 
 
-class DiskError(AgentError):
-    """The workspace or the state folder refused a write. `str()` names the path and the system's reason. `full`: there
-    was no room, so that it may help to make some.
-    """
+class DiskError(SyncError):
+    """The workspace or the state folder could not be written. The text has the path and the system's reason."""
 
     code = "disk"
-    retryable = True
 
     def __init__(self, message: str, *, full: bool = False) -> None:
         super().__init__(message)
         self.full = full
+        """The disk is full, so freeing space may help."""

@@ -1,66 +1,53 @@
-"""What the packages ask of a sync: the words that lie between the room that moves files and the one that installs.
+"""The interface between sync and packages: hooks that install packages while a set is being moved into place.
 
-A set that changes package.json goes in two halves, with an installation before or after the sources, so that no import
-is ever without its package. The sync knows when, and asks nothing about how.
+A set that changes package.json is applied in two parts, with an install before or after the sources, so that no import
+is ever without its package. The sync calls the hooks at the right moments and knows nothing about installing.
 
 What must not live here: any decision about packages.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 Job = Callable[[], Awaitable[None]]
 
 
-def _nothing(_: str) -> bool:
+def _never(_: str) -> bool:
     return False
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """`ahead`: to be awaited when every path that it `needs` is in place, and before any other is. `behind`: to be
-    awaited when all are. Neither raises for an installation that failed: the files are the truth all the same.
-    """
+class InstallHooks:
+    """The jobs of one set. A job does not raise when the install failed: the files are applied in any case."""
 
-    needs: Callable[[str], bool] = _nothing
-    ahead: Job | None = None
-    behind: Job | None = None
+    needs: Callable[[str], bool] = _never
+    """True for the paths that have to be in place before `before_sources`."""
+    before_sources: Job | None = None
+    """Awaited when the paths it `needs` are in place, before any other is."""
+    after_files: Job | None = None
+    """Awaited when all paths are in place."""
 
 
 class Packages(Protocol):
-    """Only for one caller at a time."""
+    """Used by one task at a time."""
 
     def concerns(self, path: str) -> bool:
-        """Whether the bytes of this file have to be known for an errand."""
+        """True if `install_hooks` needs the content of this file."""
         ...
 
     async def settle(self, managed: AbstractSet[str]) -> None:
-        """Once, before the first set: install what an earlier life left undone. `managed`: the app's own files."""
+        """Finish an install that an earlier run left. Called once, before the first set. `managed`: the app's files."""
         ...
 
-    def errand(
+    def install_hooks(
         self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]
-    ) -> AbstractAsyncContextManager[Errand]:
-        """What a set asks for that changes these files (None: deletes), and after which the app has `managed`. Enter it
-        before the first file is moved, and leave it after the last job, or when there will be none.
+    ) -> AbstractAsyncContextManager[InstallHooks]:
+        """The hooks for a set that changes these files (None: deletes them), after which the app has the files
+        `managed`. Enter before the first file is moved, leave after the last job, or when there will be none.
         """
         ...
-
-
-class NoPackages:
-    """For who has none to install."""
-
-    def concerns(self, path: str) -> bool:
-        return False
-
-    async def settle(self, managed: AbstractSet[str]) -> None:
-        return
-
-    @asynccontextmanager
-    async def errand(self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]) -> AsyncIterator[Errand]:
-        yield Errand()

@@ -85,8 +85,8 @@ def conflict(name: str, data: bytes) -> JsonError | None:
     found = _CONFLICT.search(text)
     if found is None:
         return None
-    said = f'"{found[0]}", the mark of a merge conflict (keep one of the two sides and delete the marks)'
-    return _error(name, text, found.start(), said)
+    message = f'"{found[0]}", the mark of a merge conflict (keep one of the two sides and delete the marks)'
+    return _error(name, text, found.start(), message)
 
 
 def _error(name: str, text: str, at: int, found: str) -> JsonError:
@@ -234,7 +234,7 @@ class _Scan:
         if character in {"'", "`"}:
             return f"{self._here()}: a string in the wrong quotes (JSON takes double quotes)"
         if word and re.fullmatch(r"[+-]?[0-9.][\w.+-]*", word):
-            return f"{_short(word)}, which is no number of JSON (it takes numbers such as 1, -2.5 and 1e6)"
+            return f"{_short(word)}, which is not a JSON number (valid: numbers such as 1, -2.5 and 1e6)"
         if word:
             return f"{_short(word)} without quotes (JSON takes strings in double quotes, numbers, true, false and null)"
         return f"{self._here()} where {wanted} has to be"

@@ -1,8 +1,8 @@
 """Logs are events with fields: `log.info("sync.applied", revision=214, files=3, ms=12)`.
 
-JSON, one event a line, where nobody watches (a container); aligned text on a terminal. Standard output carries
-nothing else. Secrets are Secret objects and show nothing by themselves; `configure` also blanks the literal text of
-those it is given wherever it turns up, because a stranger's error message may quote a header.
+Writes one JSON object per line, or aligned text on a terminal; nothing else writes to standard output. Secret objects
+show nothing. `configure` also replaces the literal text of the secrets it is given in every event, because the error
+message of a library or of the backend may quote a header.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ SHORTEST_HIDDEN = 6
 
 
 def configure(*, terminal: bool, secrets: Iterable[Secret] = ()) -> None:
-    """Set up structlog and the standard library's logging, which aiohttp uses, to end in the same stream."""
-    # A key of a few letters stands in half of all words; blanking it would hide the log and show the key by its gaps.
+    """Set up structlog and the standard library's logging, which aiohttp uses, to write to the same stream."""
+    # A key of a few letters occurs in many words: replacing it would make the log unreadable and reveal the key.
     texts = tuple(secret.reveal() for secret in secrets if len(secret.reveal()) >= SHORTEST_HIDDEN)
 
     def blank_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

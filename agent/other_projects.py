@@ -1,6 +1,6 @@
-"""The files by which a folder that is no web app is recognised. Pure.
+"""Files by which a project that is not a Node.js web app is recognised. Pure.
 
-A leaf: the dev server's room names such a project to its owner, and the sync lets no template stand in for one.
+The dev server's room names the kind of project in its message, and the sync places no template files beside it.
 """
 
 from __future__ import annotations
@@ -29,4 +29,4 @@ OTHER_PROJECTS: Final[Mapping[str, str]] = {
     "mix.exs": "an Elixir project",
     "index.html": "a page without a build step",
 }
-"""File at the root → what the folder is then."""
+"""File at the root → kind of project."""

@@ -1,6 +1,6 @@
-"""The names of the files that say which packages an app wants, and which manager installs them. Pure.
+"""Names of the files that determine an app's packages and package manager. Pure.
 
-A leaf: the room that installs and the room that restarts the dev server both have to recognise these files.
+Used by the room that installs and by the room that restarts the dev server.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ LOCKS: Mapping[str, str] = {
     "npm-shrinkwrap.json": "npm",
     "yarn.lock": "yarn",
 }
-"""Lock file → its manager. Where there are several the first one here counts, unless package.json's packageManager
-names another of them. npm's come late because a stray `npm install` leaves one in a project of another manager.
+"""Lock file → package manager. With several lock files the first in this order counts, unless package.json's
+packageManager names another. npm's come late because a stray `npm install` leaves one in other managers' projects.
 """
 SETTINGS = (".npmrc", "pnpm-workspace.yaml", ".pnpmfile.cjs", ".yarnrc", ".yarnrc.yml", "bunfig.toml")
 TYPESCRIPT_SETTINGS = ("tsconfig.json", "jsconfig.json")
-"""Read because a TypeScript app may need packages that it does not name, and because Next.js cannot start where one of
-these is broken.
+"""Read because a TypeScript app may need packages that it does not list, and because Next.js cannot start if one of
+these files is invalid.
 """
 
 
 def concerns(path: str) -> bool:
-    """Whether a change of this file may ask for an installation. A package.json further down does where it is a
-    workspace's or a local package's, which only the one at the root tells.
+    """True if a change of this file may require an installation. That includes every package.json: only the one at the
+    root tells which of them are workspaces or local packages.
     """
     at_root = path in LOCKS or path in SETTINGS or path in TYPESCRIPT_SETTINGS
     return at_root or path.rpartition("/")[2] == MANIFEST

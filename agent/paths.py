@@ -1,12 +1,14 @@
-"""What may be written: the contract's rules for paths and its limits (section 5).
+"""The contract's rules for paths and its limits (section 5): which files may be written.
 
-Pure. The backend's side uses the same rules, so that what it accepts is what an agent will write. Whether a path
-on the disk is a link is not decided here: only the disk knows (tree.py).
+Pure. The control plane uses the same rules, so that an agent writes every file that it accepts. Whether a path is a
+link on disk must not be decided here (agent/sync/disk/workspace_tree.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+
+from agent.text import escaped
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_FILES = 20_000
@@ -17,17 +19,17 @@ MAX_PART_BYTES = 255
 MAX_PATH_BYTES = 1_024
 
 RESERVED = frozenset({".git", ".next", "node_modules", ".preview-agent"})
-"""Names that belong to git, to Next, to the package manager and to the agent, at any depth."""
+"""Names of git, Next, the package managers and the agent, refused at any depth."""
 
 NEXT_WRITES = frozenset({"next-env.d.ts", "tsconfig.json"})
-"""Files that Next completes by itself at its start: a change of theirs on the disk is nobody's edit."""
+"""Files that Next itself changes when it starts, so a change on disk is not an edit."""
 
 _CONFIG_STEMS = ("next.config.", "postcss.config.", "tailwind.config.", ".env")
 _CONFIG_NAMES = frozenset({"tsconfig.json", "jsconfig.json", "package.json"})
 
 
 def refusal(path: str) -> str | None:
-    """Why `path` is not written, as the end of a sentence that begins with the path; None when it may be."""
+    """Why `path` must not be written, as the end of a sentence that begins with the path; None if it may be."""
     if not path:
         return "is empty"
     try:
@@ -56,7 +58,7 @@ def _part_refusal(part: str) -> str | None:
     if len(part) > MAX_PART_BYTES // 4 and len(part.encode()) > MAX_PART_BYTES:
         return f"has a part longer than {MAX_PART_BYTES} bytes"
     if part.casefold() in RESERVED:
-        return f"lies in {part}, which is not the app's"
+        return f"lies in {part}, which is reserved"
     return None
 
 
@@ -65,15 +67,12 @@ def _is_control(character: str) -> bool:
 
 
 def shown(path: str) -> str:
-    """`path` fit for a message: nothing that is not printable, and not endless."""
-    if len(path) <= 200 and path.isprintable():
-        return path
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in path[:200])
-    return text + ("…" if len(path) > 200 else "")
+    """`path` as shown in messages: at most 200 characters, unprintable ones as escapes."""
+    return escaped(path, 200)
 
 
 def folders_of(path: str) -> Iterator[str]:
-    """The folders above `path`, the outermost first: a/b/c → a, a/b."""
+    """The parent folders of `path`, the outermost first: a/b/c → a, a/b."""
     end = path.find("/")
     while end != -1:
         yield path[:end]
@@ -81,7 +80,7 @@ def folders_of(path: str) -> Iterator[str]:
 
 
 def overlapping(paths: Iterable[str]) -> frozenset[str]:
-    """Those of `paths` that cannot be together on one disk: each is a folder of another, or lies in a file."""
+    """The paths that cannot exist together because one is a folder of the other: both of each such pair."""
     every = frozenset(paths)
     clashing: set[str] = set()
     for path in every:
@@ -92,5 +91,5 @@ def overlapping(paths: Iterable[str]) -> frozenset[str]:
 
 
 def is_config(path: str) -> bool:
-    """Whether the dev server restarts or reloads for `path`: such a file is moved into place after all sources."""
+    """True if the dev server restarts or reloads for `path`. Such a file is moved into place after all sources."""
     return "/" not in path and (path in _CONFIG_NAMES or path.startswith(_CONFIG_STEMS))

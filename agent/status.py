@@ -1,8 +1,8 @@
-"""What is true now: the one snapshot that /status, /metrics, /events, the reports and the pages are made of.
+"""The status snapshot from which /status, /metrics, /events, the reports and the pages are made.
 
-Each room publishes its own facts to the StatusBoard (status_board.py), whole, as a frozen value. What the agent as a
-whole is doing is never stored: `phase`, `unhealthy` and `missing` are computed from the facts, so a missed event is
-corrected by the next one. Pure.
+Each room publishes its facts to the StatusBoard (status_board.py) as one frozen value. The state of the agent as a
+whole is never stored: `phase`, `blocked`, `unhealthy` and `missing` are computed from the facts, so they cannot
+disagree. Pure.
 
 What must not live here: anything that acts on a fact.
 """
@@ -25,7 +25,7 @@ Activity = Literal["request", "input", "edit", "editor", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The last thing that went wrong with the backend, and how long it has. Times are RFC 3339."""
+    """The failure of the sync that lasts now, since when, and when it is retried. Times are RFC 3339."""
 
     code: str
     message: str
@@ -38,7 +38,7 @@ class Failure:
 class SyncFacts:
     """`state`: starting = no set is on disk yet; held = an answer was held back (`held` says why).
 
-    `backend`: which of the contract's extras the backend was last seen to serve.
+    `backend`: which of the contract's optional features the backend last showed.
     `progress`: (files staged, files expected or None) while a set is being received.
     """
 
@@ -60,7 +60,7 @@ class SyncFacts:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """One thing that was done to the dev server without anybody's asking, `at` which moment (RFC 3339).
+    """An automatic repair of the dev server. `at` is RFC 3339.
 
     `outcome`: `running`, `ready after 3.1 s`, or `did not help: …`.
     """
@@ -123,7 +123,7 @@ class DevServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class WaitingRequest:
-    """A request of the app that waits for its answer. `path`: without its query. `since`: monotonic seconds."""
+    """A request to the app without an answer yet. `path` has no query. `since`: monotonic seconds."""
 
     path: str
     since: float
@@ -131,8 +131,8 @@ class WaitingRequest:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Between the gateway and the dev server. `answered_at`: when it last gave a whole answer. `waiting`: also those
-    whose browser has left since then, because a server that hangs does not notice that.
+    """The requests between the gateway and the dev server. `answered_at`: the last complete answer. `waiting` includes
+    requests whose browser has disconnected, because a dev server that hangs does not notice that.
     """
 
     answered_at: float = 0.0
@@ -141,7 +141,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class IsolationFacts:
-    """`user`: who runs the app's own code where that is not the agent's own user. `reason`: why it is so."""
+    """`user`: the user that runs the app's code, if it is not the agent's own. `reason`: why."""
 
     user: str | None = None
     reason: str = "not looked at yet"
@@ -167,10 +167,10 @@ class InstallFacts:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend (contract, section 4). `file` is relative to the workspace; line and column count from 1.
+    """A problem of the app (contract, section 4). `file` is relative to the workspace; line and column count from 1.
 
-    `level`: an error keeps something from working, a warning does not. `code`: a stable name of the kind of problem,
-    for programs and for documentation, None where it has none.
+    `level`: an error prevents something from working, a warning does not. `code`: a stable name of the kind of problem,
+    for programs and documentation, if it has one.
     """
 
     source: Source
@@ -185,7 +185,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something about the app's files that is no error, and that explains what its author may wonder about."""
+    """A remark about the app's files that is not an error, but explains unexpected behaviour."""
 
     message: str
     file: str | None = None
@@ -193,8 +193,8 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What the app's own files say before anything reads them. `broken`: what no dev server comes up with, such as a
-    tsconfig.json that cannot be parsed. `faulty`: what is wrong and does not stand in the way.
+    """What a check of the app's files found. `broken`: problems with which no dev server can start, such as an invalid
+    tsconfig.json. `faulty`: problems that do not prevent the start.
     """
 
     broken: tuple[Problem, ...] = ()
@@ -253,7 +253,7 @@ class Snapshot:
 
 
 def phase(now: Snapshot) -> Phase:
-    """What the agent as a whole is doing, in the contract's words (section 4)."""
+    """The state of the agent as a whole, by the contract's names (section 4)."""
     if now.sleeping:
         return "sleeping"
     if now.stopping:
@@ -266,9 +266,7 @@ def phase(now: Snapshot) -> Phase:
 
 
 def blocked(now: Snapshot) -> str | None:
-    """Why nothing comes of waiting for the app, as one sentence: somebody has to mend something first. None while the
-    app is shown, or while it is on its way.
-    """
+    """What has to be fixed before the app can be shown, as one sentence. None while the app is shown or starting."""
     dev, failure = now.dev_server, now.sync.failure
     if now.stopping or dev.state in {"ready", "unresponsive", "stopping"}:
         return None
@@ -289,14 +287,14 @@ _REFUSALS = frozenset({"unauthorized", "no_such_app"})
 
 
 def unhealthy(now: Snapshot) -> str | None:
-    """Why /healthz is 503, or None. Only giving up is unhealthy: a restart or a silent backend heals by itself."""
+    """Why /healthz is 503, or None. Only a dev server that was given up is unhealthy; other failures are retried."""
     if now.dev_server.state == "failed":
         return f"the dev server gave up: {now.dev_server.reason}"
     return None
 
 
 def missing(now: Snapshot) -> tuple[str, ...]:
-    """What /readyz still waits for; empty when the preview can be looked at."""
+    """What /readyz still waits for; empty when the preview is ready."""
     waits = []
     if now.sync.applied_at is None:
         waits.append("the first sync is not on disk" + (f": {now.sync.failure.message}" if now.sync.failure else ""))

@@ -1,8 +1,8 @@
-"""The newest status snapshot, and a way to wait for a newer one. Each room replaces its own part of it.
+"""Holds the newest status snapshot, of which each room replaces its own part, and lets tasks wait for a newer one.
 
-Invariants: a snapshot is never changed, only replaced; equal ones wake nobody. Only for the event loop's own thread.
+Invariants: a snapshot is never changed, only replaced; an equal one wakes no task. Not thread-safe.
 
-What must not live here: what follows from the facts (status.py).
+What must not live here: conclusions from the facts (status.py).
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from agent.status import DevServerFacts, FileFacts, IdleFacts, InstallFacts, Pro
 
 
 class StatusBoard:
-    """Holds the newest snapshot, and wakes every task that waits for a newer one."""
-
     def __init__(self, first: Snapshot, shorten: Callable[[str], str] = str) -> None:
-        """`shorten` takes the machine's paths out of a text: most of what is told here came from other programs."""
+        """`shorten` makes paths in a text relative to the app: many texts come from other programs."""
         self.snapshot = first
         self.shorten = shorten
         self._problems: dict[Source, tuple[Problem, ...]] = {}
@@ -39,21 +37,21 @@ class StatusBoard:
         self._set(replace(self.snapshot, install=in_every_text(facts, self.shorten)))
 
     def problems(self, source: Source, problems: tuple[Problem, ...]) -> None:
-        """Replace all problems of one source; an empty tuple says that they are mended."""
+        """Replace all problems of one source; an empty tuple if they are solved."""
         self._problems[source] = tuple(in_every_text(problem, self.shorten) for problem in problems)
         self._set(replace(self.snapshot, problems=self._in_order()))
 
     def files(self, facts: FileFacts) -> None:
-        """What is broken or faulty in them is among the problems too."""
-        told = in_every_text(facts, self.shorten)
-        self._faults = (*told.broken, *told.faulty)
-        self._set(replace(self.snapshot, broken=told.broken, notes=told.notes, problems=self._in_order()))
+        """Replace the facts about the app's files. Broken and faulty files are listed among the problems too."""
+        shortened = in_every_text(facts, self.shorten)
+        self._faults = (*shortened.broken, *shortened.faulty)
+        self._set(replace(self.snapshot, broken=shortened.broken, notes=shortened.notes, problems=self._in_order()))
 
     def sleeping(self) -> None:
         self._set(replace(self.snapshot, sleeping=True))
 
     def awake(self) -> None:
-        """It was called back, or woke up."""
+        """The sleep was cancelled, or the machine woke up."""
         self._set(replace(self.snapshot, sleeping=False))
 
     def stopping(self) -> None:
@@ -66,11 +64,11 @@ class StatusBoard:
         return self.snapshot
 
     def _in_order(self) -> tuple[Problem, ...]:
-        """The root cause first: what a failed installation breaks is told after it."""
-        told = [problem for of in self._problems.values() for problem in of]
-        places = {(problem.file, problem.line) for problem in told if problem.line is not None}
-        told += (problem for problem in self._faults if (problem.file, problem.line) not in places)
-        return tuple(sorted(told, key=lambda problem: (problem.level == "warning", _ORDER.index(problem.source))))
+        """All problems, the root cause first: errors that a failed installation causes come after it."""
+        problems = [problem for each in self._problems.values() for problem in each]
+        places = {(problem.file, problem.line) for problem in problems if problem.line is not None}
+        problems += (problem for problem in self._faults if (problem.file, problem.line) not in places)
+        return tuple(sorted(problems, key=lambda problem: (problem.level == "warning", _ORDER.index(problem.source))))
 
     def _set(self, snapshot: Snapshot) -> None:
         if snapshot == self.snapshot:

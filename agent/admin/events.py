@@ -1,9 +1,10 @@
-"""What a client of /events and of /logs?follow=1 is told, as it happens.
+"""Generates the streams of /events and /logs?follow=1.
 
-/events is Server-Sent Events. The first event is `snapshot`, with everything /status knows but the uptime; each one
-after it is `change`, with the parts that changed, whole: `state = {...state, ...JSON.parse(event.data)}` keeps a
-client current. `id` numbers the events of one connection; a client that connects again gets a whole snapshot again,
-so that nothing has to be remembered for it. Facts that change faster than PACE_SECONDS are told together.
+/events is Server-Sent Events. The first event is `snapshot`, with everything in /status except the uptime. Each later
+event is `change`, with the complete value of each part that changed, so that
+`state = {...state, ...JSON.parse(event.data)}` keeps a client current. `id` numbers the events of one connection. A
+client that reconnects gets a new snapshot, so nothing has to be kept for it. Changes within INTERVAL_SECONDS are sent
+in one event.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from agent.status import Snapshot
 from agent.status_board import StatusBoard
 
 HEARTBEAT_SECONDS = 15.0
-PACE_SECONDS = 0.05
+INTERVAL_SECONDS = 0.05
 
 
 class Logs(Protocol):
     """The dev server's output, oldest line first, without line ends.
 
-    `follow` listens from the moment of the call (not from the first step of its iterator), so that `lines()` and
-    `follow()` called one after the other miss and repeat nothing. It bounds what it keeps for a slow reader.
+    `follow` yields the lines printed after its call (not after the first step of its iterator), so that `lines()` and
+    `follow()` called one after the other skip and repeat nothing. It limits what it keeps for a slow reader.
     """
 
     def lines(self) -> list[str]: ...
@@ -38,9 +39,11 @@ async def events(
     show: Callable[[Snapshot], Facts],
     *,
     heartbeat: float = HEARTBEAT_SECONDS,
-    pace: float = PACE_SECONDS,
+    interval: float = INTERVAL_SECONDS,
 ) -> AsyncGenerator[bytes]:
-    """Never ends by itself. A comment goes out after `heartbeat` seconds of silence: proxies cut what is silent."""
+    """Yields events without end. After `heartbeat` seconds without a change it yields a comment, because proxies close
+    idle connections.
+    """
     seen = board.snapshot
     shown = show(seen)
     number = 0
@@ -58,16 +61,16 @@ async def events(
             number += 1
             shown = facts
             yield event(number, "change", changed)
-        await asyncio.sleep(pace)
+        await asyncio.sleep(interval)
 
 
 def event(number: int, name: str, data: Facts) -> bytes:
-    """One event. JSON has no line end inside, so one `data:` line always holds it."""
+    """Encode one event. JSON contains no raw line end, so one `data:` line is enough."""
     return b"id: %d\nevent: %s\ndata: %s\n" % (number, name.encode(), encode(data))
 
 
-async def followed(logs: Logs, last: int) -> AsyncGenerator[bytes]:
-    """The last `last` lines, then each new one; ends when the log does."""
+async def follow_logs(logs: Logs, last: int) -> AsyncGenerator[bytes]:
+    """Yields the last `last` lines, then each new line. Ends when the log ends."""
     lines, following = logs.lines(), logs.follow()
     async with aclosing(following):
         yield text(lines, last)

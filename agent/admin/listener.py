@@ -1,8 +1,8 @@
-"""The listening sockets of AGENT_PORT in both address families, and the error for a port that cannot be used.
+"""Opens the listening sockets of AGENT_PORT in both address families, and explains why a port cannot be used.
 
 The app's own code can open any number of connections and send nothing on them. Above CONNECTIONS_MOST the oldest
-one is closed: a health check that asks now matters more, and the agent keeps its file descriptors for its own work.
-The process that holds a taken port is looked up only after listening has failed, because it means reading all of /proc.
+connection is closed, so that health checks get an answer and the agent keeps file descriptors for its own work. The
+process that holds a port is looked up only after listening failed, because that reads all of /proc.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from aiohttp.web_server import Server
 from agent.errors import ConfigError, Occupied
 
 CONNECTIONS_MOST = 128
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - Fly's checks come over the machine's private address
+ALL_INTERFACES = "0.0.0.0"  # noqa: S104  Fly's checks use the machine's private address
 
 
 async def listen(server: Server, host: str, port: int) -> list[asyncio.Server]:
-    """The listeners, the first of them on `host`. Raises OSError, with nothing left open.
+    """The listeners; the first is on `host`. Raises OSError with nothing left open.
 
-    Where `host` is everywhere, IPv6 is taken as well if the machine has it, so that nobody else can answer there in the
-    agent's name.
+    With ALL_INTERFACES, IPv6 is listened on as well if the machine has it, so that no other process can answer there in
+    place of the agent.
     """
 
     def connection() -> RequestHandler:
@@ -35,21 +35,25 @@ async def listen(server: Server, host: str, port: int) -> list[asyncio.Server]:
 
     loop = asyncio.get_running_loop()
     listeners = [await loop.create_server(connection, host, port)]
-    if host == EVERYWHERE:
+    if host == ALL_INTERFACES:
         with suppress(OSError):
             listeners.append(await loop.create_server(connection, "::", listeners[0].sockets[0].getsockname()[1]))
     return listeners
 
 
-def unusable(port: int, error: OSError) -> ConfigError:
+def listen_error(port: int, error: OSError) -> ConfigError:
+    """The error for a port that cannot be listened on, with what to do about it."""
     if error.errno == errno.EADDRINUSE:
-        return Occupied(f"AGENT_PORT {port} is taken{_holder(port)}: stop what holds it, or set another AGENT_PORT")
+        return Occupied(f"AGENT_PORT {port} is taken{_holder(port)}: stop that process, or set another AGENT_PORT")
     if error.errno == errno.EACCES:
-        return ConfigError(f"AGENT_PORT {port} is not ours to listen on: set AGENT_PORT to a port from 1024 up")
+        return ConfigError(
+            f"AGENT_PORT {port} needs privileges that the agent lacks: set AGENT_PORT to a port from 1024 up"
+        )
     return ConfigError(f"AGENT_PORT {port} cannot be listened on: {error.strerror or error}")
 
 
 def _holder(port: int) -> str:
+    """` by NAME (pid N)`, or nothing if this user cannot see the process."""
     try:
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr

@@ -1,14 +1,13 @@
 """The HTTP server on AGENT_PORT (contract, section 4).
 
-Reading is open to whoever reaches the port (a machine's private network), but not to the app's own code, where that
-has a user of its own; acting takes the key. Nothing here changes a fact: answers are made of the board's snapshot, and
-`Actions` are asked, never waited for. A probe of these endpoints is no activity: the idle clock does not know this
-room. Every error is JSON, `{"success": false, "error": "…"}`.
+Responses are made from the board's snapshot, and `Actions` return at once, so no handler waits for another room.
+Requests here do not count as activity, so health checks do not keep the machine awake. Every error is JSON,
+`{"success": false, "error": "…"}`.
 
-Nine fixed paths need no application and no router. All of `aiohttp.web` would be 1 MiB more on every machine, so the
-parts of its low-level server are imported by themselves, in all of this room.
+Nine fixed paths need no application and no router. Importing all of `aiohttp.web` would cost 1 MiB more on every
+machine, so this room imports only the parts of its low-level server.
 
-What must not live here: how facts are shown (view.py, exposition.py), who may act (access.py).
+What must not live here: how facts are shown (status_json.py, metrics.py), who may do what (access.py).
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from aiohttp.web_response import Response, StreamResponse
 from aiohttp.web_server import Server
 
 from agent.admin import status_json
-from agent.admin.access import Refusal, hidden, refusal
-from agent.admin.events import Logs, events, followed, text
-from agent.admin.listener import EVERYWHERE, listen, unusable
+from agent.admin.access import Refusal, app_code_refusal, refusal
+from agent.admin.events import Logs, events, follow_logs, text
+from agent.admin.listener import ALL_INTERFACES, listen, listen_error
 from agent.admin.peer_user import is_app_code
 from agent.admin.streams import Streams
 from agent.clock import Clock
@@ -41,28 +40,28 @@ log = structlog.get_logger()
 
 LOG_LINES = 1_000
 STOP_SECONDS = 0.1
-"""aiohttp waits this long for answers under way and, once it has cancelled them, as long again."""
+"""aiohttp waits this long for open responses and, after it has cancelled them, as long again."""
 KEEPALIVE_SECONDS = 75.0
 
 READING = ("GET", "HEAD")
 ACTING = ("POST",)
 
 ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-"""An answer is true for one moment only, and it is what it says it is (a browser that guesses the type of /logs holds
-a followed log back until it has read enough of it to guess)."""
+"""A response is outdated at once, so it is not cached. Without nosniff a browser guesses the type of /logs, and shows
+a followed log only when it has read enough for the guess."""
 
-Answer = Callable[[BaseRequest], Awaitable[StreamResponse]]
+Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What may be asked for. All return at once; `restart` takes the reason that the log and /status will show.
-    `sleep` returns why it cannot be done, or None.
-    """
+    """The actions that POST requests trigger. All return at once."""
 
     sync: Callable[[], None]
     restart: Callable[[str], None]
+    """Takes the reason shown in the log and in /status."""
     sleep: Callable[[], str | None]
+    """Returns why the machine cannot sleep, or None."""
 
 
 class Admin:
@@ -76,7 +75,7 @@ class Admin:
         clock: Clock,
         app_user: int | None = None,
     ) -> None:
-        """`app_user`: whose processes are the app's code, where that is not the agent's own user."""
+        """`app_user`: the uid that runs the app's code, if that is not the agent's own user."""
         self._board = board
         self._key = key
         self._logs = logs
@@ -88,7 +87,7 @@ class Admin:
         self._streams = Streams()
         self._server: Server | None = None
         self._listeners: list[asyncio.Server] = []
-        self._paths: Mapping[str, tuple[tuple[str, ...], Answer]] = {
+        self._paths: Mapping[str, tuple[tuple[str, ...], Handler]] = {
             "/healthz": (READING, self._healthz),
             "/readyz": (READING, self._readyz),
             "/status": (READING, self._status),
@@ -102,60 +101,60 @@ class Admin:
 
     @property
     def port(self) -> int:
-        """The port that is listened on: what `start` was given, or what the system chose for 0."""
+        """The port in use: the one given to `start`, or the one that the system chose for 0."""
         if not self._listeners:
             raise RuntimeError("Admin.port is known between start() and stop()")
         port: int = self._listeners[0].sockets[0].getsockname()[1]
         return port
 
-    async def start(self, port: int, host: str = EVERYWHERE) -> None:
-        """Listen, or raise ConfigError (Occupied where another process has the port) with nothing left open."""
+    async def start(self, port: int, host: str = ALL_INTERFACES) -> None:
+        """Listen. On failure raises ConfigError (Occupied if another process has the port), with nothing left open."""
         server = self._server = Server(
-            self._answer,
+            self._respond,
             access_log=None,
-            handler_cancellation=True,  # a client that left leaves no task waiting for the next event
+            handler_cancellation=True,  # ends a stream when its client disconnects
             keepalive_timeout=KEEPALIVE_SECONDS,
         )
         try:
             self._listeners = await listen(server, host, port)
         except OSError as error:
             await self.stop()
-            raise unusable(port, error) from error
+            raise listen_error(port, error) from error
 
     async def stop(self) -> None:
-        """Stop listening and end what is open, streams too. May be called again, also after a cancellation."""
+        """Stop listening and end all connections and streams. Idempotent, also after a cancellation."""
         if self._server is not None:
             for listener in self._listeners:
                 listener.close()
             self._listeners = []
             self._streams.close()
-            await asyncio.sleep(0)  # what has come is begun, so that it is not taken for idle
+            await asyncio.sleep(0)  # lets requests that have arrived start, so that they do not count as idle
             self._server.pre_shutdown()
             await self._server.shutdown(STOP_SECONDS)
             self._server = None
 
-    async def _answer(self, request: BaseRequest) -> StreamResponse:
-        """Errors in the contract's form, whoever found them."""
+    async def _respond(self, request: BaseRequest) -> StreamResponse:
+        """Respond, with every error in the contract's format."""
         try:
             response = await self._dispatch(request)
         except Exception:
             if request.writer.output_size:
-                raise  # a stream that had begun: aiohttp says so in the log and cuts it off
+                raise  # the response has begun: aiohttp logs the error and closes the connection
             log.exception("admin.request_failed", path=request.path)
-            response = _failure(500, "the agent failed to answer; its log says why")
+            response = _failure(500, "the agent failed to respond; see its log")
         if not response.prepared:
             response.headers.update(ALWAYS)
         return response
 
     async def _dispatch(self, request: BaseRequest) -> StreamResponse:
-        why = hidden(request.path, request.headers.get("Authorization"), self._key)
+        why = app_code_refusal(request.path, request.headers.get("Authorization"), self._key)
         if why is not None and self._app_user is not None and await is_app_code(request.transport, self._app_user):
             return _unauthorized(why)
         if request.path not in self._paths:
             return _failure(404, f"there is no {request.path} here")
-        methods, answer = self._paths[request.path]
+        methods, handler = self._paths[request.path]
         if request.method in methods:
-            return await answer(request)
+            return await handler(request)
         allowed = ", ".join(methods)
         response = _failure(405, f"{request.path} takes {allowed}, not {request.method}")
         response.headers["Allow"] = allowed
@@ -174,7 +173,7 @@ class Admin:
         return _json({**self._show(self._board.snapshot), "uptime_seconds": round(uptime, 3)})
 
     async def _metrics(self, request: BaseRequest) -> Response:
-        from agent.admin import metrics  # noqa: PLC0415 - 1 MiB that a machine which nobody scrapes does not pay
+        from agent.admin import metrics  # noqa: PLC0415  saves 1 MiB on a machine that is never scraped
 
         process = psutil.Process()
         with process.oneshot():
@@ -192,14 +191,14 @@ class Admin:
         return await self._stream(request, "text/event-stream", lambda: events(self._board, self._show))
 
     async def _log(self, request: BaseRequest) -> StreamResponse:
-        asked, follow = request.query.get("lines", str(LOG_LINES)), request.query.get("follow", "0")
-        if not re.fullmatch(r"[0-9]{1,9}", asked):
-            return _failure(400, f"lines is {asked!r} (it takes a whole number; the last {LOG_LINES} lines are kept)")
+        lines, follow = request.query.get("lines", str(LOG_LINES)), request.query.get("follow", "0")
+        if not re.fullmatch(r"[0-9]{1,9}", lines):
+            return _failure(400, f"lines is {lines!r} (it takes a whole number; the last {LOG_LINES} lines are kept)")
         if follow not in {"0", "1"}:
             return _failure(400, f"follow is {follow!r} (it takes 1, or 0)")
-        last = min(int(asked), LOG_LINES)
+        last = min(int(lines), LOG_LINES)
         if follow == "1":
-            return await self._stream(request, "text/plain; charset=utf-8", lambda: followed(self._logs, last))
+            return await self._stream(request, "text/plain; charset=utf-8", lambda: follow_logs(self._logs, last))
         return Response(body=text(self._logs.lines(), last), content_type="text/plain", charset="utf-8")
 
     async def _sync(self, request: BaseRequest) -> Response:
@@ -220,8 +219,8 @@ class Admin:
         refused = self._refused(request)
         if refused is None:
             log.info("admin.sleep_asked", remote=request.remote)
-            why_not = self._actions.sleep()
-            refused = None if why_not is None else _failure(409, why_not)
+            reason = self._actions.sleep()
+            refused = None if reason is None else _failure(409, reason)
         return refused or _json({"success": True}, 202)
 
     def _show(self, now: Snapshot) -> status_json.Facts:
@@ -254,5 +253,5 @@ def _unauthorized(why: Refusal) -> Response:
     return response
 
 
-def _failure(status: int, message: str, **more: object) -> Response:
-    return _json({"success": False, "error": message, **more}, status)
+def _failure(status: int, message: str, **details: object) -> Response:
+    return _json({"success": False, "error": message, **details}, status)

@@ -1,12 +1,10 @@
-"""The snapshot as JSON: what /status shows, and what /events says when it changes.
+"""Converts the snapshot to JSON for /status and /events.
 
-The rooms' facts are shown as they are, field for field, so that a new fact in agent/status.py is seen here without
-a line of code. Added are only the four conclusions that status.py draws from them (phase, health, missing, blocked),
-and what the idle clock says as a sentence.
+The rooms' facts appear field for field, so that a new field in agent/status.py appears here without code. Only the four
+values that status.py derives from them (phase, health, missing, blocked) and the idle clock's sentence are added.
 
-Pure: a snapshot and the wall's time go in, plain values come out. Of what depends on the moment of asking only that
-sentence is in it; the uptime is left to the caller, because /events compares two of these values to find out what
-changed.
+Pure. Only that sentence depends on the current time. The caller adds the uptime, because /events compares two results
+to find what changed.
 """
 
 from __future__ import annotations
@@ -19,14 +17,15 @@ from typing import Any
 import orjson
 
 from agent.status import IdleFacts, Snapshot, blocked, missing, phase, unhealthy
+from agent.text import utf8
 
 Facts = dict[str, Any]
-"""One key a part: `sync`, `dev_server`, `problems`, `phase` and so on. The keys are always the same ones."""
+"""One key per part: `sync`, `dev_server`, `problems`, `phase` and so on. All keys are always present."""
 
 
 def facts(now: Snapshot, versions: Mapping[str, str], wall: float) -> Facts:
-    """Every part of the snapshot, as JSON has it. `versions`: what runs here, by name."""
-    shown = {name: value for name, value in _plain(now).items() if name != "version"}
+    """All parts of the snapshot as JSON values. `versions`: version by program."""
+    shown = {name: value for name, value in _json(now).items() if name != "version"}
     shown["idle"]["sentence"] = sentence(now, wall)
     reason = unhealthy(now)
     return {
@@ -40,12 +39,12 @@ def facts(now: Snapshot, versions: Mapping[str, str], wall: float) -> Facts:
 
 
 def changes(before: Facts, after: Facts) -> Facts:
-    """The parts of `after` that differ, each of them whole: `{**before, **changes(before, after)} == after`."""
+    """The parts of `after` that differ, each complete: `{**before, **changes(before, after)} == after`."""
     return {name: part for name, part in after.items() if name not in before or before[name] != part}
 
 
 def sentence(now: Snapshot, wall: float) -> str:
-    """Why the machine is awake and until when, for a person."""
+    """Why the machine is awake and until when, as a sentence."""
     idle = now.idle
     if now.sleeping:
         return f"going to sleep: {idle.reason}{_ago(idle, wall)}, and nothing since"
@@ -53,12 +52,11 @@ def sentence(now: Snapshot, wall: float) -> str:
         return "stopping"
     if idle.never is not None or idle.sleep_at is None:
         return f"awake: {idle.reason}{_ago(idle, wall)}; it does not sleep by itself ({idle.never})"
-    # To the second, because a machine that is about to sleep is when somebody reads this.
     return f"awake: {idle.reason}{_ago(idle, wall)}; sleeps at {_moment(idle.sleep_at):%H:%M:%S} UTC unless used"
 
 
 def _ago(idle: IdleFacts, wall: float) -> str:
-    if idle.last_activity_at is None or idle.kind == "work":  # whose time that is not
+    if idle.last_activity_at is None or idle.kind == "work":  # the time is that of the last activity before the work
         return ""
     seconds = max(0, round(wall - _moment(idle.last_activity_at).timestamp()))
     return f" {seconds} s ago" if seconds < 120 else f" {seconds // 60} min ago"
@@ -69,20 +67,18 @@ def _moment(text: str) -> datetime:
 
 
 def encode(value: object) -> bytes:
-    """One line of JSON with its line end."""
-    return orjson.dumps(_plain(value), option=orjson.OPT_APPEND_NEWLINE)
+    """JSON on one line, with a line end."""
+    return orjson.dumps(_json(value), option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it. A header or a file name that was not UTF-8 reaches us with lone surrogates, which JSON cannot
-    carry: each is shown as an escape, because one odd byte must not take /status away.
-    """
+def _json(value: Any) -> Any:
+    """`value` as JSON values, with every text encodable as UTF-8."""
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return utf8(value)
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: _json(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_json(item) for item in value]
     if is_dataclass(value):
-        return {row.name: _plain(getattr(value, row.name)) for row in fields(value)}
+        return {row.name: _json(getattr(value, row.name)) for row in fields(value)}
     return value

@@ -1,10 +1,10 @@
-"""Answers that do not end by themselves: /events and /logs?follow=1.
+"""Sends responses without an end: /events and /logs?follow=1.
 
-A stream ends when its client leaves (its handler is cancelled), when the agent stops (`close`; the client sees a
-proper end, not a cut-off body), or when its client has taken nothing for WRITE_SECONDS. Nothing is queued for a
-client here: a slow one costs its socket's buffer and the chunk in hand, and misses what it is too slow for.
+A stream ends when its client disconnects (its handler is cancelled), when the agent stops (`close`; the client sees a
+complete body), or when its client has read nothing for WRITE_SECONDS. Nothing is queued here: a slow client costs its
+socket's buffer and one chunk, and misses what it is too slow for.
 
-What must not live here: what is said in a stream.
+What must not live here: the content of a stream (events.py).
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class Streams:
 
     @property
     def refusal(self) -> str | None:
-        """Why no further stream is opened now, or None."""
+        """Why no further stream can be opened now, or None."""
         if self._closed:
             return "the agent is stopping"
         if len(self._open) >= self._limit:
-            return f"{self._limit} streams are open, and there are no more than that"
+            return f"{self._limit} streams are open, which is the limit"
         return None
 
     async def send(
         self, request: BaseRequest, response: StreamResponse, chunks: AsyncGenerator[bytes]
     ) -> StreamResponse:
-        """Answer with `chunks` as they come. `chunks` is closed in any case."""
+        """Send `chunks` as they are yielded. Closes `chunks` in any case."""
         scope = asyncio.timeout(None)
         self._open.add(scope)
         try:
@@ -67,14 +67,14 @@ class Streams:
         return response
 
     def close(self) -> None:
-        """End every stream at its next turn, and open no more. May be called again."""
+        """End all streams and refuse new ones. Idempotent."""
         self._closed = True
         for scope in self._open:
             if not scope.expired():
-                scope.reschedule(0.0)  # a deadline long past: at once
+                scope.reschedule(0.0)  # a deadline in the past: at once
 
 
 def _abort(request: BaseRequest) -> None:
-    """Let go of a socket that takes nothing any more, and of what was still to be written to it."""
+    """Close a connection that no longer accepts data, and discard its buffer."""
     if request.transport is not None:
         request.transport.abort()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -22,6 +21,7 @@ from typing import Final
 import orjson
 
 from agent.app_files import review
+from agent.nofollow import folder_below, read_regular
 from agent.status import Applied, FileFacts
 
 FILE_BYTES: Final = 16 * 2**20
@@ -81,24 +81,12 @@ def read_inside(root: int, path: str) -> bytes | None:
     """The content of the regular file `path` below the folder descriptor `root`; None if there is none, if a link is in
     its path, or if it is larger than FILE_BYTES.
     """
-    *folders, name = path.split("/")
-    at, ours = root, []
+    above, _, name = path.rpartition("/")
     try:
-        for folder in folders:
-            at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
-            ours.append(at)
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
-        ours.append(file)
-        about = os.fstat(file)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > FILE_BYTES:
-            return None
-        with os.fdopen(os.dup(file), "rb") as reading:
-            return reading.read(FILE_BYTES)
+        with folder_below(root, above) as folder:
+            return read_regular(name, folder, FILE_BYTES)
     except (OSError, ValueError):
         return None
-    finally:
-        for descriptor in ours:
-            os.close(descriptor)
 
 
 def _major(manifest: bytes | None) -> int | None:

@@ -1,4 +1,4 @@
-"""The way to the backend: one HTTP session, the credential it sends, name resolution that reads the hosts file.
+"""The HTTP connection to the backend: one session, its credential, name resolution, and the meaning of status codes.
 
-Every other room may use it. Start reading at `session.py`; `credential.py` decides which token is sent.
+Every other room may use it. Start at `session.py`. `responses.py` and `token_renewal.py` are pure.
 """

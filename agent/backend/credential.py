@@ -1,8 +1,8 @@
-"""Who this machine is to the backend: the key it was given, or on Fly the token that its own socket gives it.
+"""The credential for the backend: API_KEY, or on Fly a token from the machine's own socket.
 
-One token is asked for at a time, however many requests want one, and those that can go on with the one there is do.
-No failure ends anything: while the last token stands it is used, and then each request fails with a NoToken that says
-why, with the pauses of a back-off before the socket is asked again.
+One token is requested at a time; meanwhile requests use the current token if it is valid. After a failure that token
+is used until it expires. Then each request fails with a NoToken that says why, and the socket is asked again with
+back-off.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from agent.backend.session import Token, fixed
-from agent.backend.token_renewal import Malformed, Now, Renewal, life_of
+from agent.backend.token_renewal import Malformed, Now, Renewal, valid_seconds
 from agent.clock import Clock
 from agent.config import FlyMachine, Secret, Settings
 from agent.errors import MachineError, NoToken
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class IdentityTokens(Protocol):
-    """The machine's own socket, as far as it issues identity tokens. Raises MachineError."""
+    """The part of the machine's own socket that issues identity tokens. Raises MachineError."""
 
     async def token(self, audience: str) -> Secret: ...
 
@@ -31,7 +31,7 @@ class IdentityTokens(Protocol):
 def credential(settings: Settings, clock: Clock, tokens: Callable[[FlyMachine], IdentityTokens]) -> Token:
     """The credential of requests to the backend: API_KEY, or else the machine's token (contract, sections 1 and 6).
 
-    `tokens` opens the machine's own socket.
+    `tokens` returns a client of the machine's own socket.
     """
     if settings.api_key is None and settings.fly is not None:
         return MachineToken(tokens(settings.fly), audience=settings.api_url, clock=clock)
@@ -39,9 +39,9 @@ def credential(settings: Settings, clock: Clock, tokens: Callable[[FlyMachine], 
 
 
 class MachineToken:
-    """Satisfies agent.backend.session.Token. Only for the loop's own thread.
+    """Implements agent.backend.session.Token. Not thread-safe.
 
-    `audience` is API_URL as the settings have it, without a slash at its end: a backend checks it letter by letter.
+    `audience` is API_URL as in the settings, without a trailing slash: the backend compares it letter by letter.
     """
 
     def __init__(self, socket: IdentityTokens, *, audience: str, clock: Clock) -> None:
@@ -56,7 +56,7 @@ class MachineToken:
     async def __call__(self) -> Secret:
         if self._renewal.step(self._now()) == "ask" and not (self._asking.locked() and self._usable()):
             async with self._asking:
-                if self._renewal.step(self._now()) == "ask":  # nobody else got one while this one waited
+                if self._renewal.step(self._now()) == "ask":  # no other task renewed it meanwhile
                     await self._renew()
         if self._token is None or not self._renewal.stands(self._now()):
             raise NoToken(f"no key: API_KEY is not set and the machine's own socket did not give a token: {self._why}")
@@ -74,9 +74,9 @@ class MachineToken:
     async def _renew(self) -> None:
         try:
             token = await self._socket.token(self._audience)
-            life = life_of(token.reveal(), wall=self._clock.wall())
+            life = valid_seconds(token.reveal(), wall=self._clock.wall())
         except (MachineError, Malformed) as error:
-            self._why = f"what came is no token: {error}" if isinstance(error, Malformed) else str(error)
+            self._why = f"the answer is not a token: {error}" if isinstance(error, Malformed) else str(error)
             if not self._renewal.tries:
                 log.warning("token.failed", why=self._why, last_one_stands=self._renewal.stands(self._now()))
             self._renewal = self._renewal.failed(self._now(), chance=self._clock.chance())

@@ -1,8 +1,7 @@
-"""Host names → addresses, each looked up in a thread that nobody ever has to wait for.
+"""Resolves host names, each in a daemon thread that the process does not wait for when it exits.
 
-The system's own look-up is used, and it cannot be interrupted: where no name server answers, it takes as long as
-/etc/resolv.conf says, 5 s for each server and try. asyncio's threads are waited for at the end of the process, which
-would then be killed for being late. Nothing is lost with a look-up, so here the process ends without it.
+The system's getaddrinfo cannot be interrupted: without an answer it takes as long as /etc/resolv.conf says, 5 s per
+server and try. asyncio waits for its executor's threads at exit, so the process would stop too late and be killed.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
 class Names(AbstractResolver):
-    """For one aiohttp connector, which remembers answers and asks for a name once at a time."""
+    """For one aiohttp connector, which caches results and never resolves a name twice at once."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Raises OSError where there is no such name."""
-        found = await _aside(partial(_ask, host, port, family))
+        """Raises OSError if the name does not exist."""
+        found = await _in_daemon_thread(partial(_ask, host, port, family))
         return [
             ResolveResult(hostname=host, host=_text(address), port=port, family=kind, proto=proto, flags=NUMERIC)
             for kind, _, proto, _, address in found
@@ -45,16 +44,16 @@ def _ask(host: str, port: int, family: int) -> Sequence[Found]:
     try:
         return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
     except UnicodeError as error:
-        raise OSError(f"{host!r} is no host name: {error}") from None
+        raise OSError(f"{host!r} is not a host name: {error}") from None
 
 
 def _text(address: Address) -> str:
-    """An IPv6 address that is good on one link only has that link's number, which must not get lost."""
+    """The address as text, with the scope id of a link-local IPv6 address."""
     link = address[3] if len(address) == 4 else 0
     return f"{address[0]!s}%{link!s}" if link else str(address[0])
 
 
-async def _aside(call: Callable[[], R]) -> R:
+async def _in_daemon_thread(call: Callable[[], R]) -> R:
     answer: Future[R] = Future()
 
     def ask() -> None:

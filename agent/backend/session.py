@@ -1,7 +1,7 @@
-"""The way to the backend: its address, our credential, and the one HTTP session that both are used through.
+"""The HTTP session to the backend, which adds the credential to every request.
 
-Rooms that talk to the backend are handed this session; none of them sees the key. The credential is for API_URL only,
-so no redirect is followed: it would carry it to whoever the backend points at.
+Rooms that use the backend get this session and never see the key. Redirects are not followed, because they would send
+the credential to another host.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from agent.config import Secret
 CONNECT_SECONDS = 10.0
 
 AFTER_REDIAL_SECONDS = 15.0
-"""How long after a redial a new connection has to stand within…"""
+"""For this long after a redial, a connection has to be established within…"""
 QUICK_CONNECT_SECONDS = 2.0
-"""…this: the network of a machine that was just resumed comes back piece by piece; the next try finds more."""
+"""…this: the network of a resumed machine comes back gradually, so an early retry is better than a long wait."""
 
 CLOSE_SECONDS = 1.0
 
@@ -35,11 +35,11 @@ class Token(Protocol):
     """A credential that may be renewed while the agent runs."""
 
     async def __call__(self) -> Secret | None:
-        """What to send: asked before every request. None: send none. Raises a BackendError that says why not."""
+        """The token to send, or None to send none. Called before every request. Raises a BackendError without one."""
 
     def doubt(self, key: Secret | None) -> bool:
-        """`key` was refused (None: the machine stood still, whatever it has may be over). True where asking again may
-        give another one.
+        """`key` was refused (None: the machine was resumed, so any token may have expired). Returns True if a call
+        may give another token.
         """
 
 
@@ -59,14 +59,14 @@ def fixed(key: Secret | None) -> Token:
 
 
 def app_path(api_url: str, app_id: str, tail: str) -> str:
-    """The address of one of the app's own resources: `files`, `files/blobs/<sha256>`, `activity`."""
+    """The URL of one of the app's resources: `files`, `files/blobs/<sha256>`, `activity`."""
     return f"{api_url}/api/vendor/apps/{quote(app_id, safe='')}/{tail}"
 
 
 class Session:
-    """HTTP to the backend. Answers are the caller's to release; aiohttp's errors and TimeoutError are its to turn.
+    """HTTP to the backend. The caller releases responses and converts aiohttp's errors and TimeoutError.
 
-    `redial` may come at any moment and from any task: requests that are under way fail as if the backend had hung up.
+    `redial` may be called at any time from any task: open requests fail as if the backend had closed the connection.
     """
 
     def __init__(self, token: Token, clock: Clock) -> None:
@@ -78,22 +78,22 @@ class Session:
     async def get(
         self, url: str, *, headers: Mapping[str, str], silence: float, total: float, read_bufsize: int
     ) -> aiohttp.ClientResponse:
-        """`silence`: seconds in which nothing may come; `total`: those of the whole exchange."""
+        """`silence`: read timeout in seconds; `total`: timeout of the whole exchange."""
         timeout = self._timeout(total=total, sock_read=silence)
         return await self._send("GET", url, headers, timeout=timeout, read_bufsize=read_bufsize)
 
     async def post(self, url: str, *, headers: Mapping[str, str], data: bytes) -> aiohttp.ClientResponse:
-        """How long it may take is the caller's to say, by asyncio.timeout."""
+        """The caller limits the duration with asyncio.timeout."""
         return await self._send("POST", url, headers, timeout=self._timeout(), data=data)
 
     async def redial(self) -> None:
-        """Trust no connection and no token from before. For a machine that stood still: its sockets look alive, the
-        peers behind them are gone, and what is sent into them is answered by nobody.
+        """Replace all connections and doubt the token. Called after a resume, when sockets look open but the peers are
+        gone.
         """
         self._token.doubt(None)
         self._quick_until = self._clock.monotonic() + AFTER_REDIAL_SECONDS
         before, self._open = self._open, self._dial()
-        with suppress(TimeoutError):  # what could not be sent to a dead peer is not waited for
+        with suppress(TimeoutError):  # closing may wait for data that cannot be sent to a dead peer
             async with asyncio.timeout(CLOSE_SECONDS):
                 await before.close()
 
@@ -110,8 +110,8 @@ class Session:
 
     def _dial(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            # Closing a connector cancels, within the waiting task itself, who waits for a place in it. With no limit
-            # nobody does; the rooms bound how much they ask at once.
+            # Closing a connector cancels the tasks that wait for a free connection. Without a limit no task waits; the
+            # rooms limit their own concurrency.
             connector=aiohttp.TCPConnector(limit=0, resolver=Names()),
             headers={
                 "User-Agent": f"preview-agent/{__version__}",
@@ -121,7 +121,7 @@ class Session:
         )
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], **options: Any) -> aiohttp.ClientResponse:
-        """Send it with the credential; once more with a new one where the first is refused and another can be had."""
+        """Send a request with the credential. After a 401, send it once more if another credential is available."""
         key = await self._token()
         response = await self._send_with(key, method, url, headers, **options)
         if response.status != 401 or not self._token.doubt(key):
@@ -145,12 +145,12 @@ class Session:
                 method, url, headers={**headers, **credential}, allow_redirects=False, **options
             )
         except asyncio.CancelledError:
-            # A redial during the look-up of a name reaches who waits for it as a cancellation that nobody asked for.
-            # Let through it would end the caller's task without a word.
+            # A redial during a name look-up cancels the waiting request from inside, although nobody cancelled its
+            # task. Letting that through would silently end the task.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            raise aiohttp.ClientConnectionError("the connection was given up before it stood") from None
+            raise aiohttp.ClientConnectionError("the connection was abandoned before it was established") from None
 
     def _timeout(self, *, total: float | None = None, sock_read: float | None = None) -> aiohttp.ClientTimeout:
         quick = self._clock.monotonic() < self._quick_until

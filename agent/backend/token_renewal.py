@@ -1,10 +1,10 @@
-"""What a token says of its own life, and when another one is asked for.
+"""Decides when a token is renewed, from the times in it.
 
-Pure. Two clocks are needed. On a machine that is frozen and resumed neither goes on meanwhile: the monotonic clock
-never hears of it, and the wall clock stays behind until it is stepped. So a token's age is what the faster of the two
-says, a resume is told to it (`doubted`), and a 401 has the last word.
+Pure. Two clocks are needed: on a machine that is frozen and resumed the monotonic clock never shows it, and the wall
+clock is behind until it is corrected. So a token's age is that of the faster clock, and a resume or a 401 raises a
+doubt (`doubted`).
 
-What must not live here: checking a signature. The one who issued it and the one who reads it do that; we carry it.
+What must not live here: checking a signature, which only the backend does.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ BEFORE_END_SECONDS = 60.0
 BACKOFF_BASE = 0.5
 BACKOFF_CAP = 30.0
 DOUBT_SECONDS = 10.0
-"""A doubt sooner than that after one that was granted has another cause than the token's age."""
+"""A doubt sooner than this after a granted one has another cause than the token's age."""
 
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
 
 
 class Malformed(ValueError):
-    """What came is no token. The message never quotes it."""
+    """Not a valid token. The message never quotes it."""
 
 
-def life_of(token: str, *, wall: float) -> float:
-    """Seconds that a token which came at `wall` can be used for.
+def valid_seconds(token: str, *, wall: float) -> float:
+    """The seconds that a token received at `wall` is valid for.
 
-    From its own `iat` and `exp`, so that a wall clock that is wrong does no harm; one that was issued a while ago
-    loses that time where the clock can be believed.
+    Computed from its own `iat` and `exp`, so that a wrong wall clock does no harm. If the wall clock is plausible, the
+    time since the token was issued is subtracted.
     """
     claims = _claims(token)
     expires = _moment(claims, "exp")
@@ -47,7 +47,7 @@ def life_of(token: str, *, wall: float) -> float:
     left = expires - wall
     whole = left if issued is None else expires - issued
     if whole <= 0:
-        raise Malformed("it is over already (exp)" if issued is None else "it ends before it was issued (exp, iat)")
+        raise Malformed("it has expired already (exp)" if issued is None else "it ends before it was issued (exp, iat)")
     return left if 0 < left < whole else whole
 
 
@@ -98,7 +98,7 @@ class Renewal:
     granted: float | None = None
 
     def stands(self, now: Now) -> bool:
-        """Whether the token can still be sent."""
+        """True if the token can still be sent."""
         return self._age(now) < self.life
 
     def step(self, now: Now) -> Literal["use", "ask", "use for want of a better", "none"]:
@@ -117,7 +117,7 @@ class Renewal:
         return replace(self, tries=self.tries + 1, ask_at=now.monotonic + pause)
 
     def doubted(self, now: Now) -> tuple[Renewal, bool]:
-        """After a 401 or a resume: what is next, and whether another token is asked for because of it."""
+        """The state after a 401 or a resume, and whether another token is requested because of it."""
         if self.doubts:
             return self, True
         if self.granted is not None and now.monotonic - self.granted < DOUBT_SECONDS:
@@ -128,7 +128,7 @@ class Renewal:
         return max(now.monotonic - self.came.monotonic, now.wall - self.came.wall)
 
     def _due(self) -> float:
-        """The age to renew at: at four fifths of its life or a minute before its end, whichever is sooner; a token of
-        less than two minutes at half of it, else it would be renewed for each request.
+        """The age at which the token is renewed: four fifths of its validity or a minute before its end, whichever is
+        sooner. A token of less than two minutes is renewed at half, or else it would be renewed for each request.
         """
         return min(self.life * PART_OF_LIFE, max(self.life - BEFORE_END_SECONDS, self.life / 2))

@@ -1,4 +1,4 @@
-"""`python -m agent check`: what would keep the agent from running here, and whether the app's code is kept out.
+"""`python -m agent check`: checks whether the agent can run here, and whether the app's code is isolated.
 
-Start reading at `preflight.py`; `attacks.py` is what `isolation.py` runs as the app's user.
+Start at `preflight.py`; `isolation.py` runs `attacks.py` as the app's user.
 """

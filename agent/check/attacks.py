@@ -1,9 +1,9 @@
-"""Tries what the app's own code must not be able to do, and says what came of each attempt.
+"""Tries what the app's own code must not be able to do, and prints the result of each attempt.
 
-`agent check` runs this text as DEV_USER, exactly as the dev server is run (check_isolation.py). So it stands alone: the
-standard library, nothing of the agent, no file of its own that the user would have to be able to read. What it is to
-attack comes as JSON on standard input; each attempt gives one line of JSON, `["refused" | "went through" | "not tried",
-what, detail]`. It does no harm where it succeeds: a signal is number 0, and what it could make, it takes away again.
+`agent check` runs this text as DEV_USER, exactly as the dev server is run (isolation.py). So it uses only the
+standard library, nothing of the agent, and no file that the user would have to be able to read. The targets come as
+JSON on standard input. Each attempt prints one line of JSON, `["refused" | "went through" | "not tried", what,
+detail]`. A successful attempt does no harm: signals have number 0, and created files are deleted again.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Leak(Exception):
-    """It went through."""
+    """The attempt succeeded."""
 
 
 class Untried(Exception):
-    """There was nothing to try it on."""
+    """The target does not exist here."""
 
 
 def refused(what: str, call: Callable[[], object]) -> str | None:
-    """Why the system refused; None where there is nothing there. Raises Leak when it did not refuse."""
+    """Why the system refused; None if the target does not exist. Raises Leak if it did not refuse."""
     try:
         call()
     except OSError as error:
@@ -56,12 +56,12 @@ def refused(what: str, call: Callable[[], object]) -> str | None:
 def all_refused(attempts: Iterator[tuple[str, Callable[[], object]]]) -> str:
     reasons = [reason for what, call in attempts if (reason := refused(what, call)) is not None]
     if not reasons:
-        raise Untried("nothing of it is there")
+        raise Untried("the targets do not exist")
     return f"{', '.join(sorted(set(reasons)))} ({len(reasons)} {'try' if len(reasons) == 1 else 'tries'})"
 
 
 def raw(call: Callable[[], int]) -> int:
-    """A call of the C library, its failure as an OSError."""
+    """Call the C library. Raises OSError on failure."""
     ctypes.set_errno(0)
     result = call()
     if result < 0:
@@ -89,7 +89,7 @@ def open_as(flags: int, path: str) -> None:
 
 
 def environments(_: dict[str, Any]) -> str:
-    """Of every process: others' are closed, and those of this user hold no key."""
+    """Reads every process's environment: others' must be closed, and those of this user must hold no key."""
     closed = 0
     for pid in filter(str.isdigit, entries("/proc")):
         try:
@@ -99,10 +99,10 @@ def environments(_: dict[str, Any]) -> str:
             closed += error.errno in REFUSED
             continue
         if owner != os.getuid():
-            raise Leak(f"that of process {pid}, of user {owner}, can be read")
+            raise Leak(f"the environment of process {pid}, of user {owner}, can be read")
         if b"API_KEY=" in held:
             raise Leak(f"process {pid} of this user was given an API_KEY")
-    return f"those of {closed} processes are closed; its own hold no key"
+    return f"the environments of {closed} processes are closed; those of this user hold no key"
 
 
 def memory(target: dict[str, Any]) -> str:
@@ -121,7 +121,7 @@ def memory(target: dict[str, Any]) -> str:
         try:
             raw(lambda: libc.process_vm_readv(pid, ctypes.byref(mine), 1, ctypes.byref(theirs), 1, 0))
         except OSError as error:
-            if error.errno != errno.EFAULT:  # nothing lies at this address, and it was allowed to look
+            if error.errno != errno.EFAULT:  # the address is not mapped, but reading was allowed
                 raise
 
     return all_refused(
@@ -163,12 +163,12 @@ def fly_socket(target: dict[str, Any]) -> str:
 
     reason = refused(f"{target['fly']} takes the connection", connect)
     if reason is None:
-        raise Untried("there is no such socket on this machine")
+        raise Untried("this machine has no such socket")
     return reason
 
 
 def agent_port(target: dict[str, Any]) -> str:
-    said = []
+    statuses = []
     for host in target["hosts"]:
         for method, path in (
             ("GET", "/status"),
@@ -187,8 +187,9 @@ def agent_port(target: dict[str, Any]) -> str:
                 client.close()
             if status not in {401, 403}:
                 raise Leak(f"{method} {path} over {host} was answered with {status}")
-            said.append(status)
-    return f"{len(said)} requests without the key, over {', '.join(target['hosts'])}: {', '.join(map(str, set(said)))}"
+            statuses.append(status)
+    hosts, seen = ", ".join(target["hosts"]), ", ".join(map(str, set(statuses)))
+    return f"{len(statuses)} requests without the key, over {hosts}: {seen}"
 
 
 def state(target: dict[str, Any]) -> str:
@@ -218,13 +219,13 @@ def outside(target: dict[str, Any]) -> str:
 
 
 def devices(_: dict[str, Any]) -> str:
-    """The machine's memory and disks below the filesystem, and its network below the sockets."""
+    """Opens the devices of memory and disks, and a raw packet socket."""
 
     def tries() -> Iterator[tuple[str, Callable[[], object]]]:
         names = ["mem", "kmem", "kmsg", *(line.split()[3] for line in text("/proc/partitions").splitlines()[2:])]
         for name in names:
             yield f"/dev/{name} can be opened", partial(open_as, os.O_RDONLY, f"/dev/{name}")
-        yield "packets can be listened to", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3).close()
+        yield "packets can be captured", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3).close()
 
     return all_refused(tries())
 
@@ -245,7 +246,7 @@ def privileges(_: dict[str, Any]) -> str:
         if int(facts[name], 16):
             raise Leak(f"{name} is {facts[name].strip()}")
     if facts["NoNewPrivs"].strip() != "1":
-        raise Leak("new privileges can be had")
+        raise Leak("no_new_privs is not set")
     return all_refused(
         iter(
             [
@@ -288,17 +289,17 @@ def limits(_: dict[str, Any]) -> str:
         raise Leak("core dumps are on")
     tasks = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     if tasks == resource.RLIM_INFINITY:
-        raise Leak("it may have processes without end")
+        raise Leak("the number of its processes is not limited")
     score = int(text("/proc/self/oom_score_adj") or 0)
     if score <= 0:
-        raise Leak(f"the kernel would not end it first: its oom_score_adj is {score}")
-    said = f"no core dumps, at most {tasks} processes and threads, oom_score_adj {score}"
+        raise Leak(f"the OOM killer would not choose it first: its oom_score_adj is {score}")
+    limited = f"no core dumps, at most {tasks} processes and threads, oom_score_adj {score}"
     try:
         Path("/proc/self/oom_score_adj").write_text(str(score - 1), "ascii")
     except OSError:
-        return said
+        return limited
     Path("/proc/self/oom_score_adj").write_text(str(score), "ascii")
-    return f"{said}, which it can lower, since root has no CAP_SYS_RESOURCE in this container"
+    return f"{limited}, which it can lower, since root has no CAP_SYS_RESOURCE in this container"
 
 
 ATTEMPTS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
@@ -306,13 +307,13 @@ ATTEMPTS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("read the agent's memory", memory),
     ("take the agent's open files", descriptors),
     ("connect to the machine's own socket", fly_socket),
-    ("ask the agent's port", agent_port),
+    ("use the agent's port", agent_port),
     ("read the agent's state and key", state),
     ("signal the agent", signals),
     ("write outside the workspace", outside),
-    ("open devices, listen to the network", devices),
-    ("get privileges back", privileges),
-    ("get them from a setuid program", setuid_programs),
+    ("open devices, capture packets", devices),
+    ("regain privileges", privileges),
+    ("gain privileges by a setuid program", setuid_programs),
     ("exceed its limits", limits),
 )
 

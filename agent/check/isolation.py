@@ -1,8 +1,8 @@
-"""`agent check`, its second half: attacks the agent as the app's own code could.
+"""The second half of `agent check`: attacks the agent as the app's own code could.
 
-The attempts are attacks.py's. They are made by a process that is started in the dev server's own way, against the
-agent that runs on this STATE_DIR. Where none runs, this very process stands in for it: it holds the same key in the
-same way, and opens AGENT_PORT with the agent's own server. One that goes through is a failed check.
+The attempts are in attacks.py. A process started like the dev server makes them against the agent that runs on this
+STATE_DIR. If none runs, this process replaces it: it holds the same key in the same way, and opens AGENT_PORT with the
+agent's own server. An attempt that succeeds is a failed check.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SECONDS = 60.0
 FLY_SOCKET = "/.fly/api"
 OWN_PYTHON = os.path.realpath(sys.executable)
 SYSTEM_PYTHON = "/usr/bin/python3"
-"""Where the agent's own is closed to the user."""
+"""Used if the user cannot run the agent's own Python."""
 OUTSIDE = (
     "/",
     "/etc",
@@ -48,12 +48,12 @@ OUTSIDE = (
     "/run",
 )
 
-Verdict = tuple[str, str, str]
-"""What came of it ("refused", "went through", "not tried", or "ok" where nobody was to refuse), what it was, detail."""
+CheckResult = tuple[str, str, str]
+"""(result, what was tried, detail). Results: "refused", "went through", "not tried", and "ok" for plain checks."""
 
 
 def running_agent(state_dir: Path) -> int | None:
-    """The process that holds the lock of this STATE_DIR, or None. Taking the lock to find out would get in its way."""
+    """The process that holds the lock of this STATE_DIR, or None. Trying to take the lock could block its start."""
     lock = state_dir / "lock"
     with suppress(OSError):
         inode = lock.stat().st_ino
@@ -64,19 +64,19 @@ def running_agent(state_dir: Path) -> int | None:
 
 
 def _has_open(pid: int, path: Path) -> bool:
-    """Inodes are unique on one filesystem only."""
+    """True if the process has this very file open: an inode number is unique only within one filesystem."""
     with suppress(OSError):
         return any(entry.readlink() == path for entry in Path(f"/proc/{pid}/fd").iterdir())
     return False
 
 
-async def attempts(settings: Settings, user: DevUser) -> AsyncIterator[Verdict]:
-    """Each attempt with its verdict. What the user does not even need to attack is looked at first."""
+async def attempts(settings: Settings, user: DevUser) -> AsyncIterator[CheckResult]:
+    """The result of each check and attempt. What the user can read without an attack is checked first."""
     pid = running_agent(settings.state_dir)
-    against = f"process {pid}, the agent that runs" if pid else "this process, which stands in for an agent"
+    against = f"process {pid}, the running agent" if pid else "this process in place of an agent"
     yield "ok", "attacks", f"as {user.name} ({user.uid}) on {against}"
-    yield _key_at_large(settings, user)
-    yield _usable(settings, user)
+    yield _exposed_key(settings, user)
+    yield _workspace_owner(settings, user)
     async with _port(settings, user, running=pid is not None) as port:
         target = _target(settings, pid or os.getpid(), port)
         lines = await _run(target, settings, user)
@@ -101,17 +101,17 @@ def _target(settings: Settings, pid: int, port: int | None) -> dict[str, object]
 
 
 def _own_address() -> Iterator[str]:
-    """The address that this machine would be known by elsewhere, where it has one; nothing is sent."""
+    """This machine's address on the network, if it has one. Connecting a datagram socket sends nothing."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         yield probe.getsockname()[0]
 
 
-def _key_at_large(settings: Settings, user: DevUser) -> Verdict:
-    """The key in what other processes were started with: command lines are open to all, environments to their user."""
+def _exposed_key(settings: Settings, user: DevUser) -> CheckResult:
+    """Looks for the key in command lines, which all users can read, and in environments that `user` can read."""
     what = "the key"
     if settings.api_key is None:
-        return "not tried", what, "there is no API_KEY"
+        return "not tried", what, "API_KEY is not set"
     key = settings.api_key.reveal().encode()
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
@@ -120,13 +120,13 @@ def _key_at_large(settings: Settings, user: DevUser) -> Verdict:
                     return "went through", what, f"it is in the command line of process {process.name}"
                 if process.stat().st_uid == user.uid and key in (process / "environ").read_bytes():
                     return "went through", what, f"it is in the environment of process {process.name}"
-    return "ok", what, "it is in no command line, and in no environment of that user's"
+    return "ok", what, "it is in no command line, and in no environment of that user"
 
 
-def _usable(settings: Settings, user: DevUser) -> Verdict:
+def _workspace_owner(settings: Settings, user: DevUser) -> CheckResult:
     what = "the workspace"
     if not settings.workspace.is_dir():
-        return "not tried", what, f"{settings.workspace} is not there yet"
+        return "not tried", what, f"{settings.workspace} does not exist yet"
     there = settings.workspace.stat()
     if there.st_uid not in {0, user.uid}:
         return "went through", what, f"{settings.workspace} belongs to user {there.st_uid}, who can change it as well"
@@ -135,7 +135,7 @@ def _usable(settings: Settings, user: DevUser) -> Verdict:
 
 @asynccontextmanager
 async def _port(settings: Settings, user: DevUser, *, running: bool) -> AsyncIterator[int | None]:
-    """The agent's own server on AGENT_PORT while no agent holds it; on any port where somebody else does."""
+    """Runs the agent's own server on AGENT_PORT, or on another port if that is taken. Yields None if an agent runs."""
     if running:
         yield None
         return
@@ -144,7 +144,7 @@ async def _port(settings: Settings, user: DevUser, *, running: bool) -> AsyncIte
         board=StatusBoard(Snapshot(settings.app_id, settings.machine, "", __version__)),
         key=settings.api_key,
         logs=LogTail(),
-        actions=Actions(sync=lambda: None, restart=lambda _: None, sleep=lambda: "a stand-in does not sleep"),
+        actions=Actions(sync=lambda: None, restart=lambda _: None, sleep=lambda: "this is only a check"),
         clock=clock,
         app_user=user.uid,
     )
@@ -158,26 +158,26 @@ async def _port(settings: Settings, user: DevUser, *, running: bool) -> AsyncIte
         await admin.stop()
 
 
-async def _run(target: dict[str, object], settings: Settings, user: DevUser) -> list[Verdict]:
+async def _run(target: dict[str, object], settings: Settings, user: DevUser) -> list[CheckResult]:
     program = resources.files("agent.check").joinpath("attacks.py").read_text("utf-8")
     environ = for_child(os.environ, "check", user)
     folder = settings.workspace if settings.workspace.is_dir() else Path("/")
-    said = b""
+    output = b""
     for python in (OWN_PYTHON, SYSTEM_PYTHON):
         command = confined((python, "-I", "-S", "-c", program), user)
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(SECONDS):
-                said = await _say(command, orjson.dumps(target), environ, folder)
-        if said:
+                output = await _communicate(command, orjson.dumps(target), environ, folder)
+        if output:
             break
-    verdicts: list[Verdict] = []
-    for line in said.splitlines():
-        came, what, detail = orjson.loads(line)
-        verdicts.append((came, what, detail))
-    return verdicts or [("went through", "attacks", f"no Python that {user.name} can run, so that nothing was tried")]
+    results: list[CheckResult] = []
+    for line in output.splitlines():
+        result, what, detail = orjson.loads(line)
+        results.append((result, what, detail))
+    return results or [("went through", "attacks", f"{user.name} can run no Python, so nothing was tried")]
 
 
-async def _say(command: tuple[str, ...], words: bytes, environ: dict[str, str], folder: Path) -> bytes:
+async def _communicate(command: tuple[str, ...], stdin: bytes, environ: dict[str, str], folder: Path) -> bytes:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
@@ -188,16 +188,16 @@ async def _say(command: tuple[str, ...], words: bytes, environ: dict[str, str], 
         start_new_session=True,
     )
     try:
-        return (await process.communicate(words))[0]
+        return (await process.communicate(stdin))[0]
     finally:
         with suppress(ProcessLookupError):
             process.kill()
 
 
-def line(verdict: Verdict, say: Callable[[str], object]) -> bool:
-    """Print one; whether it is a failure."""
-    came, what, detail = verdict
-    mark = {"ok": "ok", "refused": "ok", "not tried": "-"}.get(came, "FAIL")
-    shown = detail if came == "ok" else f"{came}: {detail}"
+def print_result(check_result: CheckResult, say: Callable[[str], object]) -> bool:
+    """Print one result. Returns whether it is a failure."""
+    result, what, detail = check_result
+    mark = {"ok": "ok", "refused": "ok", "not tried": "-"}.get(result, "FAIL")
+    shown = detail if result == "ok" else f"{result}: {detail}"
     say(f"{mark:<5} {'isolation':<14} {what}: {shown}\n")
-    return came == "went through"
+    return result == "went through"

@@ -1,7 +1,7 @@
-"""`python -m agent check`: looks at everything a start depends on, prints a line for each, changes nothing.
+"""`python -m agent check`: checks everything that a start depends on, prints a line for each, and changes nothing.
 
-For the person who sets a machine up: every line names what was looked at and, where it fails, what to do. Stands beside
-app.py, above the rooms; nothing imports it but the command line.
+Each line names what was checked and, on failure, what to do. Like app.py it is above the rooms; only the command line
+imports it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agent.errors import BackendError, ConfigError
 from agent.isolation.user import choose_user
 from agent.sleep.fly_api import FlySocket
 from agent.sync.protocol.client import Backend
-from agent.sync.protocol.exchange import Ask
+from agent.sync.protocol.exchange import FilesRequest
 
 NODE_AT_LEAST = (20, 9)
 TOOL_SECONDS = 10.0
@@ -36,10 +36,10 @@ class _Failed(Exception):
 
 
 async def check(settings: Settings, say: Callable[[str], object]) -> int:
-    """Exit status 0 when everything a start needs is there, else 1."""
+    """Run all checks. Returns the exit status: 0 if everything is fine, else 1."""
     say(f"ok    {'configuration':<14} app {settings.app_id}, backend {settings.api_url}\n")
     failed = False
-    looks: tuple[tuple[str, Callable[[Settings], Awaitable[str]]], ...] = (
+    checks: tuple[tuple[str, Callable[[Settings], Awaitable[str]]], ...] = (
         ("WORKSPACE", _workspace),
         ("STATE_DIR", _state),
         ("ports", _ports),
@@ -48,17 +48,17 @@ async def check(settings: Settings, say: Callable[[str], object]) -> int:
         ("DEV_COMMAND", _program),
         ("backend", _backend),
     )
-    for name, look in looks:
+    for name, run in checks:
         try:
-            say(f"ok    {name:<14} {await look(settings)}\n")
+            say(f"ok    {name:<14} {await run(settings)}\n")
         except _Failed as why:
             failed = True
             say(f"FAIL  {name:<14} {why}\n")
-    with suppress(ConfigError):  # said above
+    with suppress(ConfigError):  # reported above
         user = choose_user(settings, os.environ).user
         if user is not None:
-            async for verdict in check_isolation.attempts(settings, user):
-                failed |= check_isolation.line(verdict, say)
+            async for result in check_isolation.attempts(settings, user):
+                failed |= check_isolation.print_result(result, say)
     return int(failed)
 
 
@@ -67,30 +67,30 @@ async def _workspace(settings: Settings) -> str:
 
 
 def _folder(path: Path) -> str:
-    """The folder, or the nearest one above it that is there, has to take new files."""
+    """Check that the folder, or its nearest existing parent, is writable."""
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     if not there.is_dir():
-        raise _Failed(f"{there} is no folder")
+        raise _Failed(f"{there} is not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise _Failed(f"{there} cannot be written by this user")
-    return str(path) if there == path else f"{path} will be made in {there}"
+    return str(path) if there == path else f"{path} will be created in {there}"
 
 
 async def _state(settings: Settings) -> str:
-    said = _folder(settings.state_dir)
+    found = _folder(settings.state_dir)
     devices = {
         next(folder for folder in (path, *path.parents) if folder.exists()).stat().st_dev
         for path in (settings.state_dir, settings.workspace)
     }
     if len(devices) > 1:
         raise _Failed(f"{settings.state_dir} is on another filesystem than WORKSPACE: set it to a folder beside it")
-    return said
+    return found
 
 
 async def _ports(settings: Settings) -> str:
     pid = check_isolation.running_agent(settings.state_dir)
     if pid is not None:
-        return f"not looked at: the agent of this STATE_DIR runs as process {pid} and holds its own"
+        return f"not checked: the agent of this STATE_DIR runs as process {pid} and uses them"
     taken = []
     for name, port in (("PORT", settings.port), ("DEV_PORT", settings.dev_port), ("AGENT_PORT", settings.agent_port)):
         with closing(socket.socket()) as probe:
@@ -98,7 +98,7 @@ async def _ports(settings: Settings) -> str:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                taken.append(f"{name} {port} cannot be had: {error.strerror}")
+                taken.append(f"{name} {port} cannot be used: {error.strerror}")
     if taken:
         raise _Failed("; ".join(taken))
     return f"{settings.port}, {settings.dev_port} and {settings.agent_port} are free"
@@ -110,16 +110,16 @@ async def _isolation(settings: Settings) -> str:
     except ConfigError as error:
         raise _Failed(str(error)) from None
     if found.user is None and found.root:
-        raise _Failed(f"{found.reason}, and can read and change everything here: make that user, or set DEV_USER")
+        raise _Failed(f"{found.reason}, and can read and change everything here: create that user, or set DEV_USER")
     return found.reason
 
 
 async def _project(settings: Settings) -> str:
     if settings.dev_command is None:
-        return "what runs is what the app's own package.json says"
+        return "the app's own package.json determines what runs"
     program = next((word for word in settings.dev_command if word.startswith("node_modules/")), None)
     if program is None:
-        return "DEV_COMMAND runs nothing out of node_modules"
+        return "DEV_COMMAND runs no program of node_modules"
     if not (settings.workspace / program).is_file():
         raise _Failed(f"{program} is not in WORKSPACE: install the project's packages there (npm install)")
     return f"{program} is installed"
@@ -149,7 +149,7 @@ async def _backend(settings: Settings) -> str:
     session = api.open_session(credential(settings, clock, FlySocket), clock)
     backend = Backend(session, address=lambda tail: api.app_path(settings.api_url, settings.app_id, tail), clock=clock)
     try:
-        async with session, asyncio.timeout(BACKEND_SECONDS), backend.ask(Ask(None)) as answer:
+        async with session, asyncio.timeout(BACKEND_SECONDS), backend.get_files(FilesRequest(None)) as answer:
             head = answer.head
             offers = [
                 name
@@ -164,4 +164,4 @@ async def _backend(settings: Settings) -> str:
         raise _Failed(str(error)) from None
     except TimeoutError:
         raise _Failed(f"{settings.api_url} did not answer within {BACKEND_SECONDS:.0f} s") from None
-    return f"answers and takes the key; beyond the plain form it offers {', '.join(offers) or 'nothing'}"
+    return f"answers and accepts the key; optional features: {', '.join(offers) or 'nothing'}"

@@ -14,6 +14,7 @@ from typing import Final
 
 from agent.packages.output import MESSAGE_CHARACTERS, FailureCause
 from agent.packages.toolchain import Manager
+from agent.text import plain
 
 MESSAGE_LINES: Final = 12
 SCRIPT_LINES: Final = 8
@@ -127,8 +128,8 @@ _BERRY_ERROR = re.compile(r"(?:Usage Error|Internal Error|Syntax Error|\w*(?:Err
 
 
 def _berry(lines: list[str]) -> FailureCause:
-    plain = [_COLOURS.sub("", line) for line in lines]
-    coded = [(found[1], found[2]) for line in plain if (found := _BERRY.match(line))]
+    lines = [plain(line) for line in lines]
+    coded = [(found[1], found[2]) for line in lines if (found := _BERRY.match(line))]
     for code, text in coded:
         if failed := _BERRY_FAILED.match(text):
             parts = [found for _, part in coded if (found := _BERRY_SCRIPT.match(part)) and found[1] == failed[1]]
@@ -137,14 +138,13 @@ def _berry(lines: list[str]) -> FailureCause:
     if errors:
         matters = [f"{code}: {text.strip()}" for code, text in errors[:MESSAGE_LINES]]
         return FailureCause("\n".join(matters), errors[0][0])
-    start = next((at for at, line in enumerate(plain) if _BERRY_ERROR.match(line)), None)
+    start = next((at for at, line in enumerate(lines) if _BERRY_ERROR.match(line)), None)
     if start is None:
         return FailureCause("")
-    matters = [line for line in plain[start:] if line.strip() and not re.match(r"\s+at |\$ yarn", line)]
+    matters = [line for line in lines[start:] if line.strip() and not re.match(r"\s+at |\$ yarn", line)]
     return FailureCause("\n".join(dict.fromkeys(matters[:MESSAGE_LINES])))
 
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _BUN_SCRIPT = re.compile(r"error: (\w+) script from \"([^\"]+)\" (exited with \d+|.*)")
 _BUN_NOISE = re.compile(r"Resolving dependencies|Resolved, downloaded|bun (?:install|add) v|Saved lockfile|\$ |$")
 

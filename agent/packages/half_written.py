@@ -10,10 +10,9 @@ import stat
 from contextlib import suppress
 from typing import Final
 
-from agent.nofollow import remove
+from agent.nofollow import open_folder, remove
 
 _MODULES: Final = "node_modules"
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEPEST: Final = 100
 """Nested packages. No installer nests them this deep; the app's code may nest them without end."""
 
@@ -42,10 +41,10 @@ def remove_newer_packages(folder: int, than: int, depth: int = 0) -> int:
 
 def _inner_packages(name: str, folder: int) -> int:
     """A descriptor of the node_modules of a package, or of the scope itself."""
-    inner = os.open(name, _FOLDER, dir_fd=folder)
+    inner = open_folder(name, folder)
     if name.startswith("@"):
         return inner
     try:
-        return os.open(_MODULES, _FOLDER, dir_fd=inner)
+        return open_folder(_MODULES, inner)
     finally:
         os.close(inner)

@@ -28,7 +28,7 @@ import structlog
 from agent import package_files
 from agent.clock import Clock, rfc3339
 from agent.errors import DiskError
-from agent.install_hooks import Errand
+from agent.install_hooks import InstallHooks
 from agent.isolation.user import DevUser
 from agent.packages import engines, managers
 from agent.packages.adoption import matches_npm_lock
@@ -133,7 +133,9 @@ class PackageInstaller:
             self._release()
 
     @asynccontextmanager
-    async def errand(self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]) -> AsyncIterator[Errand]:
+    async def install_hooks(
+        self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]
+    ) -> AsyncIterator[InstallHooks]:
         self._whole_project = package_files.MANIFEST in managed
         files = await self._read_files(managed | changed.keys())
         before = _wanted_or_none(files, managed)
@@ -143,7 +145,7 @@ class PackageInstaller:
         if wanted is None or await self._is_installed(wanted, files, managed):
             again = wanted is not None and any(self._regeneration.concerns(path) for path in changed)
             try:
-                yield Errand(behind=partial(self._regenerate, wanted, managed) if wanted and again else None)
+                yield InstallHooks(after_files=partial(self._regenerate, wanted, managed) if wanted and again else None)
             finally:
                 self._release()
             return
@@ -164,7 +166,7 @@ class PackageInstaller:
         if not replaced and (changes := _version_changes(loaded, await self._loaded_versions())):
             self._server.restart(f"packages that it has loaded were replaced: {changes}")
 
-    def _hooks(self, wanted: WantedPackages, plan: TwoPhasePlan, managed: AbstractSet[str]) -> Errand:
+    def _hooks(self, wanted: WantedPackages, plan: TwoPhasePlan, managed: AbstractSet[str]) -> InstallHooks:
         first: InstallResult | None = None
 
         async def before_sources() -> None:
@@ -187,7 +189,7 @@ class PackageInstaller:
             await self._regenerate(wanted, managed)
 
         needs = partial(is_install_input, wanted)
-        return Errand(needs, before_sources if plan.install_before else None, after_sources)
+        return InstallHooks(needs, before_sources if plan.install_before else None, after_sources)
 
     @property
     def _from_scratch(self) -> bool:

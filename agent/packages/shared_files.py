@@ -7,9 +7,8 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from agent.nofollow import open_file
 
 
 def unshare(modules: Path, copy: Path, check: Callable[[], None]) -> None:
@@ -19,8 +18,8 @@ def unshare(modules: Path, copy: Path, check: Callable[[], None]) -> None:
         for name in names:
             there = os.lstat(name, dir_fd=folder)
             if stat.S_ISREG(there.st_mode) and there.st_nlink > 1:
-                with os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as source, copy.open("wb") as target:
-                    there = os.fstat(source.fileno())  # another file may have this name by now
+                with os.fdopen(open_file(name, folder), "rb") as source, copy.open("wb") as target:
+                    there = os.fstat(source.fileno())  # another file may have taken the name
                     shutil.copyfileobj(source, target)
                     os.fchmod(target.fileno(), stat.S_IMODE(there.st_mode))
                     os.fchown(target.fileno(), there.st_uid, there.st_gid)

@@ -13,12 +13,12 @@ from typing import Final
 from agent.package_files import MANIFEST
 from agent.packages.toolchain import Manager
 from agent.status import Problem
+from agent.text import plain
 
 _NAMES_SHOWN: Final = 12
 _SKIPPED_PNPM = re.compile(r"Ignored build scripts: (.*?)\.(?:\s|$)")
 _SKIPPED_BERRY = re.compile(r"➤ YN000[45]: │ (\S+?)@\S+ lists build scripts")
 _BLOCKED_BUN = re.compile(r"Blocked (\d+) postinstalls?")
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _HOW_TO_ALLOW: Final[Mapping[Manager, str]] = {
     "pnpm": 'add them to "onlyBuiltDependencies" in pnpm-workspace.yaml (or to pnpm.onlyBuiltDependencies in '
     'package.json; from pnpm 11 on to "allowBuilds")',
@@ -29,7 +29,7 @@ _HOW_TO_ALLOW: Final[Mapping[Manager, str]] = {
 
 def skipped_packages(manager: Manager, lines: Iterable[str]) -> tuple[str, ...]:
     """The packages whose build scripts were not run."""
-    printed = [_COLOURS.sub("", line) for line in lines]
+    printed = [plain(line) for line in lines]
     match manager:
         case "pnpm":
             text = " ".join(" ".join(line.strip("│╭╮╰╯─ ") for line in printed).split())

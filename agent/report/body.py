@@ -1,7 +1,6 @@
-"""The snapshot as the body of an activity report (contract, section 4), and which of it is news.
+"""Builds the body of an activity report from a snapshot (contract, section 4).
 
-Pure. Receipts are not measured yet: the body says so with an empty list, so that a backend needs no second form when
-they are.
+Pure. Receipts are not measured yet and are sent as an empty list, so that the format stays the same when they are.
 """
 
 from __future__ import annotations
@@ -9,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from agent.status import Problem, Snapshot, phase
+from agent.text import utf8
 
 MAX_PROBLEMS = 50
 MAX_MESSAGE = 2_000
-"""Characters. The feed is for a person beside the editor; the whole text is in /status and /logs."""
+"""Characters. The backend shows messages beside the editor; the whole text is in /status and /logs."""
 
 Body = dict[str, Any]
 
@@ -22,7 +22,7 @@ def body(now: Snapshot) -> Body:
         "state": phase(now),
         "machine": now.machine,
         "revision": now.sync.revision,
-        "etag": now.sync.etag and _utf8(now.sync.etag),
+        "etag": now.sync.etag and utf8(now.sync.etag),
         "last_activity_at": now.idle.last_activity_at,
         "last_activity": now.idle.last_activity,
         "sleep_at": now.idle.sleep_at,
@@ -36,34 +36,29 @@ def body(now: Snapshot) -> Body:
     }
 
 
-def news(told: Body) -> tuple[object, ...]:
-    """The parts whose change is told at once. The rest (memory use) goes along with the next report."""
-    server = told["dev_server"]
+def urgent_parts(report: Body) -> tuple[object, ...]:
+    """The parts whose change is reported at once. Others, such as memory use, wait for the next report."""
+    server = report["dev_server"]
     return (
-        told["state"],
-        told["revision"],
-        told["etag"],
+        report["state"],
+        report["revision"],
+        report["etag"],
         server["state"],
         server["restarts"],
-        told["problems"],
-        told["receipts"],
+        report["problems"],
+        report["receipts"],
     )
 
 
 def _problem(problem: Problem) -> Body:
-    message = _utf8(problem.message)
+    message = utf8(problem.message)
     return {
         "source": problem.source,
         "message": message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…",
-        "file": problem.file and _utf8(problem.file),
+        "file": problem.file and utf8(problem.file),
         "line": problem.line,
         "column": problem.column,
         "since_revision": problem.since_revision,
         "level": problem.level,
         "code": problem.code,
     }
-
-
-def _utf8(text: str) -> str:
-    """A header or a file name that was not UTF-8 reaches us with lone surrogates, which JSON cannot carry."""
-    return text.encode("utf-8", "backslashreplace").decode()

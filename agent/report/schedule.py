@@ -1,10 +1,7 @@
-"""When the next report is due.
+"""Decides when the next report is due.
 
-One frozen Schedule, replaced by each outcome; `due` reads it. Times are monotonic seconds. What the backend has last
-been told (`told`) stays what it was when a report fails, so the next one that is due is made of the newest state, and
-nothing has to be kept for it.
-
-Pure: no clock, no network.
+Pure. Each outcome gives a new frozen Schedule; times are monotonic seconds. A failed report keeps `reported` as it was,
+so that the next one is made from the newest state and nothing has to be queued.
 """
 
 from __future__ import annotations
@@ -13,47 +10,51 @@ from dataclasses import dataclass, replace
 
 from agent.clock import full_jitter
 
-PACE_SECONDS = 1.0
-EVERY_SECONDS = 30.0
+SHORTEST_INTERVAL_SECONDS = 1.0
+LONGEST_INTERVAL_SECONDS = 30.0
 UNSERVED_SECONDS = 300.0
+"""A backend without the endpoint is tried again after this long, because backends are updated."""
 BACKOFF_BASE, BACKOFF_CAP = 0.5, 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`not_before`: no report leaves earlier, whatever happens. `at_latest`: one leaves by then, with or without news.
-
-    `failures`: reports in a row that did not get through.
-    """
-
     not_before: float
+    """No report is sent earlier."""
     at_latest: float
-    told: object = None
+    """A report is sent by then even if nothing changed."""
+    reported: object = None
+    """The `urgent_parts` of the last report that the backend accepted."""
     failures: int = 0
+    """Consecutive reports that failed."""
 
-    def due(self, news: object) -> float:
-        """The moment of the next report, if `news` is what it would say."""
-        return self.not_before if news != self.told else self.at_latest
+    def due(self, current: object) -> float:
+        """When the next report is due, if `current` is what it would report."""
+        return self.not_before if current != self.reported else self.at_latest
 
-    def told_at(self, sent: float, news: object) -> Schedule:
-        """The backend took a report that left at `sent`."""
-        return Schedule(not_before=sent + PACE_SECONDS, at_latest=sent + EVERY_SECONDS, told=news)
+    def after_accepted(self, sent: float, reported: object) -> Schedule:
+        """The backend accepted a report that was sent at `sent`."""
+        return Schedule(
+            not_before=sent + SHORTEST_INTERVAL_SECONDS,
+            at_latest=sent + LONGEST_INTERVAL_SECONDS,
+            reported=reported,
+        )
 
-    def failed_at(self, now: float, *, retry_after: float | None, chance: float) -> Schedule:
-        """A report failed. The backend's own word on when to come again counts, and back-off where it gave none."""
+    def after_failure(self, now: float, *, retry_after: float | None, chance: float) -> Schedule:
+        """A report failed. The pause is Retry-After if the backend sent it, else the back-off."""
         failures = self.failures + 1
         pause = full_jitter(failures, base=BACKOFF_BASE, cap=BACKOFF_CAP, chance=chance)
         if retry_after is not None:
             pause = retry_after
-        again = now + max(pause, PACE_SECONDS)
+        again = now + max(pause, SHORTEST_INTERVAL_SECONDS)
         return replace(self, not_before=again, at_latest=again, failures=failures)
 
-    def unserved_at(self, now: float) -> Schedule:
-        """The backend has no such endpoint: it is asked again now and then, because backends are updated too."""
+    def after_unserved(self, now: float) -> Schedule:
+        """The backend has no endpoint for reports."""
         again = now + UNSERVED_SECONDS
         return replace(self, not_before=again, at_latest=again, failures=0)
 
 
 def first(now: float) -> Schedule:
-    """The first report is due at once: it says that the machine is there."""
+    """The schedule at the start: the first report is due at once."""
     return Schedule(not_before=now, at_latest=now)

@@ -1,1 +1,4 @@
-"""When the machine goes to sleep, and how: the idle clock, the hand-over, and the machine's own socket."""
+"""Decides when the machine goes to sleep, and puts it to sleep: by exit, or by suspend on Fly.
+
+Start at `idle_clock.py` (pure: until when it stays awake) and `controller.py`; `facts.py` is pure too.
+"""

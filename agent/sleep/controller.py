@@ -1,10 +1,10 @@
-"""The loop that lets the machine sleep: hears signs of life, watches the clock, hands over, and says when it is time.
+"""Puts the machine to sleep: records activity, watches the idle clock, and prepares the sleep when it is due.
 
-`run` ends when the process is to end; a suspended machine comes back into it. The hand-over (contract, section 4: state
-`sleeping`) turns the open pages into the asleep page, then waits until the dev server has been left alone for
-QUIET_SECONDS, which is what it needs to put its cache on disk. A sign that a person is there calls it all off.
+`run` returns when the process shall exit; after a suspend it goes on. To prepare (contract, section 4: state
+`sleeping`), the open pages are replaced by the asleep page, and then the dev server is left alone for QUIET_SECONDS,
+which it needs to write its cache to disk. Activity of a person in between cancels the sleep.
 
-What must not live here: how long is quiet enough (idle.py), and how the process ends (app.py).
+What must not live here: how long the machine stays awake (idle_clock.py), and how the process ends (app.py).
 """
 
 from __future__ import annotations
@@ -21,29 +21,37 @@ from agent.clock import Clock
 from agent.config import SleepMode
 from agent.errors import AgentError
 from agent.sleep.facts import facts
-from agent.sleep.idle_clock import Idle, Kind, Sign, begin, heard, resumed, seen
+from agent.sleep.idle_clock import (
+    ActivityEvent,
+    ActivityKind,
+    IdleClock,
+    started,
+    with_app_ready,
+    with_event,
+    with_resume,
+)
 from agent.status import Applied, Snapshot
 from agent.status_board import StatusBoard
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 5.0
-PACE_SECONDS = 1.0
-"""Signs of life are published together, so that a page that asks for a hundred things is one piece of news."""
-FAREWELL_SECONDS = 8.0
-"""For the pages to go, which takes most of them milliseconds. One in a browser that is very busy, or far away, takes
-seconds, and what it asks for on its way would wake a machine that did not wait for it.
+PUBLISH_SECONDS = 1.0
+"""Activity is published at most this often, so that a page with a hundred requests causes one update."""
+PAGES_SECONDS = 8.0
+"""How long the pages have for replacing themselves. Most take milliseconds. A page in a very busy or distant browser
+takes seconds, and a request that it sends meanwhile would wake a machine that had not waited for it.
 """
 QUIET_SECONDS = 5.0
-"""Turbopack flushes its cache in quiet moments only: measured, 2 s after the last page it had most, 5 s all of it."""
-HAND_OVER_SECONDS = 15.0
-"""The hand-over's end, whatever else goes on: a page that dials for ever must not keep a machine from sleeping."""
+"""Turbopack writes its cache only while idle: measured, most of it 2 s after the last page, all of it after 5 s."""
+PREPARE_SECONDS = 15.0
+"""The preparation ends after this in any case: a page that keeps reconnecting must not prevent the sleep."""
 FREEZE_SECONDS = 20.0
-"""A machine that will be suspended goes on for 2 to 4 s after the answer; one that still runs after this will not."""
+"""A machine freezes 2 to 4 s after the answer to `suspend`. One that still runs after this long will not freeze."""
 
 
-class Doors(Protocol):
-    """The gateway, as far as sleep goes. Moments are monotonic seconds."""
+class PageGateway(Protocol):
+    """The part of the gateway that the controller uses. Times are monotonic seconds."""
 
     @property
     def last_exchange(self) -> float: ...
@@ -54,146 +62,147 @@ class Doors(Protocol):
     async def put_pages_to_sleep(self, within: float) -> int: ...
 
 
-class Sleep:
+class SleepController:
     def __init__(
         self,
         *,
         mode: SleepMode,
         timeout: float,
         board: StatusBoard,
-        doors: Doors,
+        gateway: PageGateway,
         clock: Clock,
         work: Callable[[Snapshot], str | None],
         suspend: Callable[[], Awaitable[None]],
         quiet: float = QUIET_SECONDS,
     ) -> None:
-        """`timeout` and `quiet` in seconds. `work`: what is under way that sleep would break off. `suspend` has the
-        machine frozen soon after it returned, and raises an AgentError where that cannot be.
+        """`timeout` and `quiet` in seconds. `work` returns the work in progress that sleep would interrupt. `suspend`
+        returns when the machine will freeze soon, and raises an AgentError if it cannot.
         """
         self._mode: SleepMode = mode
         self._board = board
-        self._doors = doors
+        self._gateway = gateway
         self._clock = clock
         self._work = work
         self._suspend = suspend
         self._quiet = quiet
-        self._idle: Idle = begin(clock.monotonic(), 0 if mode == "off" else timeout)
-        self._news = asyncio.Event()
-        self._asked = False
+        self._idle: IdleClock = started(clock.monotonic(), 0 if mode == "off" else timeout)
+        self._changed = asyncio.Event()
+        self._requested = False
         self._was_frozen = False
-        self._up_to_date = False
-        self._editor_used = ""
+        self._first_set_applied = False
+        self._editor_used_at = ""
+        """The last value of `last_activity_at`, RFC 3339."""
 
-    def heard(self, kind: Kind, source: str, *, attended: bool) -> None:
-        """A sign of life, now."""
-        self._sign(Sign(kind, source, self._clock.monotonic(), attended))
+    def record(self, kind: ActivityKind, source: str, *, attended: bool) -> None:
+        """Record activity that happens now."""
+        self._record(ActivityEvent(kind, source, self._clock.monotonic(), attended))
 
-    def edited(self, applied: Applied) -> None:
-        """A set was applied. The first of a life only brings the disk up to date; one without a change is none."""
-        first, self._up_to_date = not self._up_to_date, True
+    def record_edit(self, applied: Applied) -> None:
+        """Record an applied set as an edit. The first set after the start and sets that change nothing do not count."""
+        first, self._first_set_applied = not self._first_set_applied, True
         if first:
             return
         count = len(applied.written) + len(applied.deleted)
         if count:
-            self.heard("edit", f"{count} file{'s' if count > 1 else ''}", attended=True)
+            self.record("edit", f"{count} file{'s' if count > 1 else ''}", attended=True)
 
-    def editor(self, moment: str) -> None:
-        """The backend says when the editor was used last, in RFC 3339, and with every answer again. Its clock may be
-        ahead of ours: then each repetition would count as now.
+    def record_editor_use(self, moment: str) -> None:
+        """Record the backend's `last_activity_at` (RFC 3339), which it repeats with every answer. A repeated value is
+        ignored: the backend's clock may be ahead of ours, and then each repetition would count as now.
         """
-        if moment == self._editor_used:
+        if moment == self._editor_used_at:
             return
-        self._editor_used = moment
-        age = self._clock.wall() - _wall(moment)
-        self._sign(Sign("editor", "", self._clock.monotonic() - max(0.0, age)))
+        self._editor_used_at = moment
+        age = self._clock.wall() - _timestamp(moment)
+        self._record(ActivityEvent("editor", "", self._clock.monotonic() - max(0.0, age)))
 
     def resumed(self) -> None:
-        """The machine was frozen and goes on."""
+        """Record that the machine was frozen and resumed."""
         self._was_frozen = True
-        self._idle = resumed(self._idle, self._clock.monotonic())
-        self._news.set()
+        self._idle = with_resume(self._idle, self._clock.monotonic())
+        self._changed.set()
 
-    def now(self) -> str | None:
-        """Sleep as soon as that can be done; the reason why it cannot, or None."""
+    def request_sleep(self) -> str | None:
+        """Go to sleep as soon as possible. Returns the reason if that is disabled, or None."""
         if self._mode == "off":
             return "SLEEP_MODE is off"
-        self._asked = True
-        self._news.set()
+        self._requested = True
+        self._changed.set()
         return None
 
     async def run(self) -> None:
-        """Until the process is to end, so that its machine stops."""
+        """Return when the process shall exit, so that its machine stops."""
         while True:
-            await self._until_due()
-            if await self._hand_over() and (self._mode != "suspend" or not await self._frozen_and_back()):
+            await self._wait_until_due()
+            if await self._prepare() and (self._mode != "suspend" or not await self._suspend_and_resume()):
                 log.info("sleep.exit")
                 return
             self._board.awake()
 
-    async def _until_due(self) -> None:
+    async def _wait_until_due(self) -> None:
         while True:
-            self._look()
-            if self._asked or self._due():
+            self._publish()
+            if self._requested or self._is_due():
                 return
             at = self._idle.sleep_at
             pause = TICK_SECONDS if at is None else min(TICK_SECONDS, at - self._clock.monotonic())
-            if await self._listen(pause) and not self._asked:
-                await asyncio.sleep(PACE_SECONDS)
+            if await self._wait_for_change(pause) and not self._requested:
+                await asyncio.sleep(PUBLISH_SECONDS)
 
-    def _due(self) -> bool:
-        if not self._over():
+    def _is_due(self) -> bool:
+        if not self._is_timed_out():
             return False
-        if self._doors.answering:
-            self.heard("work", "answering a request", attended=False)
-        self._hear_work()
-        return self._over()
+        if self._gateway.answering:
+            self.record("work", "answering a request", attended=False)
+        self._record_work()
+        return self._is_timed_out()
 
-    def _hear_work(self) -> None:
+    def _record_work(self) -> None:
         work = self._work(self._board.snapshot)
         if work is not None:
-            self.heard("work", work, attended=False)
+            self.record("work", work, attended=False)
 
-    def _over(self) -> bool:
+    def _is_timed_out(self) -> bool:
         at = self._idle.sleep_at
         return at is not None and self._clock.monotonic() >= at
 
-    async def _hand_over(self) -> bool:
-        """True when everything is ready to sleep, False when somebody came."""
-        asked, self._asked = self._asked, False
-        log.info("sleep.hand_over", asked=asked, last=self._idle.last.kind, source=self._idle.last.source)
-        begun = told = self._clock.monotonic()
+    async def _prepare(self) -> bool:
+        """Prepare the sleep. Returns True when everything is ready, False when activity cancelled it."""
+        requested, self._requested = self._requested, False
+        log.info("sleep.preparing", requested=requested, last=self._idle.last.kind, source=self._idle.last.source)
+        begun = pages_gone = self._clock.monotonic()
         self._board.sleeping()
         try:
-            async with asyncio.timeout(HAND_OVER_SECONDS):
-                if (pages := await self._farewell(begun)) is not None:
-                    told = self._clock.monotonic()
-                    log.info("sleep.farewell", pages=pages)
-                while (left := self._left()) > 0 and not self._called_back(begun, told):
-                    await self._listen(left)
+            async with asyncio.timeout(PREPARE_SECONDS):
+                if (pages := await self._put_pages_to_sleep(begun)) is not None:
+                    pages_gone = self._clock.monotonic()
+                    log.info("sleep.pages_asleep", pages=pages)
+                while (left := self._quiet_left()) > 0 and not self._is_cancelled(begun, pages_gone):
+                    await self._wait_for_change(left)
         except TimeoutError:
-            log.warning("sleep.never_quiet", seconds=HAND_OVER_SECONDS)
-        if not asked:
-            self._hear_work()  # of an edit that came meanwhile: it is heard of itself only when it is on disk, whole
-        if not self._called_back(begun, told):
+            log.warning("sleep.never_quiet", seconds=PREPARE_SECONDS)
+        if not requested:
+            self._record_work()  # an edit that arrives now is recorded only once it is on disk
+        if not self._is_cancelled(begun, pages_gone):
             return True
-        self._asked = False  # who asked once more meanwhile did so before somebody came
+        self._requested = False  # a request for sleep during the preparation came before the activity
         log.info("sleep.called_off", by=self._idle.last.kind, source=self._idle.last.source)
         return False
 
-    async def _farewell(self, begun: float) -> int | None:
-        """How many pages were told and had their time to go; None when somebody came meanwhile."""
+    async def _put_pages_to_sleep(self, begun: float) -> int | None:
+        """Replace the open pages by the asleep page. Returns their number, or None when activity cancelled it."""
         async with asyncio.TaskGroup() as group:
-            telling = group.create_task(self._doors.put_pages_to_sleep(FAREWELL_SECONDS))
-            telling.add_done_callback(lambda _: self._news.set())
-            while not telling.done():
-                await self._listen(FAREWELL_SECONDS)
-                if self._called_back(begun, told=math.inf):
-                    telling.cancel()
+            replacing = group.create_task(self._gateway.put_pages_to_sleep(PAGES_SECONDS))
+            replacing.add_done_callback(lambda _: self._changed.set())
+            while not replacing.done():
+                await self._wait_for_change(PAGES_SECONDS)
+                if self._is_cancelled(begun, pages_gone=math.inf):
+                    replacing.cancel()
                     return None
-        return telling.result()
+        return replacing.result()
 
-    async def _frozen_and_back(self) -> bool:
-        """Have the machine suspended. True: it was frozen and goes on, or somebody came first. False: it cannot be."""
+    async def _suspend_and_resume(self) -> bool:
+        """Suspend the machine. Returns True after the resume, or when activity came first; False if it cannot."""
         begun = self._clock.monotonic()
         self._was_frozen = False
         try:
@@ -203,49 +212,49 @@ class Sleep:
             return False
         log.info("sleep.suspending")
         while (left := begun + FREEZE_SECONDS - self._clock.monotonic()) > 0:
-            await self._listen(left)
-            if self._was_frozen or self._called_back(begun, begun):
+            await self._wait_for_change(left)
+            if self._was_frozen or self._is_cancelled(begun, begun):
                 return True
         log.warning("sleep.not_frozen", seconds=FREEZE_SECONDS, instead="exit")
         return False
 
-    def _look(self) -> None:
-        """Bring the clock up to date and publish it."""
+    def _publish(self) -> None:
+        """Update the idle clock and publish its facts."""
         now = self._clock.monotonic()
         since_boot = self._clock.wall() - now
         ready_at = self._board.snapshot.dev_server.ready_at
         if self._idle.waiting and ready_at is not None:
-            self._idle = seen(self._idle, min(now, _wall(ready_at) - since_boot))
-        self._board.idle(facts(self._idle, mode=self._mode, pages=self._doors.pages, since_boot=since_boot))
+            self._idle = with_app_ready(self._idle, min(now, _timestamp(ready_at) - since_boot))
+        self._board.idle(facts(self._idle, mode=self._mode, pages=self._gateway.pages, since_boot=since_boot))
 
-    def _left(self) -> float:
+    def _quiet_left(self) -> float:
         """Seconds until the dev server has been left alone for long enough."""
-        return self._doors.last_exchange + self._quiet - self._clock.monotonic()
+        return self._gateway.last_exchange + self._quiet - self._clock.monotonic()
 
-    def _called_back(self, begun: float, told: float) -> bool:
-        """Is there a sign since then for which the clock would stay awake? What a page asked for before it was `told`
-        to sleep is not one.
+    def _is_cancelled(self, begun: float, pages_gone: float) -> bool:
+        """True if activity since `begun` keeps the machine awake. Requests of a page before `pages_gone`, when all
+        pages had been replaced, do not count.
         """
         at = self._idle.sleep_at
-        signs = (self._idle.attended, self._idle.unattended)
-        news = any(sign and sign.at > (told if sign.kind == "app_request" else begun) for sign in signs)
-        return news and (at is None or at > self._clock.monotonic())
+        events = (self._idle.attended, self._idle.unattended)
+        is_new = any(event and event.at > (pages_gone if event.kind == "app_request" else begun) for event in events)
+        return is_new and (at is None or at > self._clock.monotonic())
 
-    def _sign(self, sign: Sign) -> None:
-        self._idle = heard(self._idle, sign)
-        self._news.set()
+    def _record(self, event: ActivityEvent) -> None:
+        self._idle = with_event(self._idle, event)
+        self._changed.set()
 
-    async def _listen(self, seconds: float) -> bool:
-        """Wait until there is news, and no longer than that. Was there any?"""
+    async def _wait_for_change(self, seconds: float) -> bool:
+        """Wait for a change, at most this long. Returns whether there was one."""
         try:
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._changed.wait()
         except TimeoutError:
             return False
-        self._news.clear()
+        self._changed.clear()
         return True
 
 
-def _wall(moment: str) -> float:
+def _timestamp(moment: str) -> float:
     """Seconds since 1970 of an RFC 3339 time."""
     return datetime.fromisoformat(moment.upper()).timestamp()

@@ -1,13 +1,13 @@
-"""The idle clock as others see it: /status, the events and the reports. Pure."""
+"""Converts the idle clock to the facts shown in /status, /events and the reports. Pure."""
 
 from __future__ import annotations
 
 from agent.clock import rfc3339
 from agent.config import SleepMode
-from agent.sleep.idle_clock import Idle, Kind, Sign
+from agent.sleep.idle_clock import ActivityEvent, ActivityKind, IdleClock
 from agent.status import Activity, IdleFacts, Snapshot
 
-WORDS: dict[Kind, Activity] = {
+CONTRACT_NAMES: dict[ActivityKind, Activity] = {
     "start": "none",
     "resume": "none",
     "work": "none",
@@ -18,7 +18,7 @@ WORDS: dict[Kind, Activity] = {
     "edit": "edit",
     "editor": "editor",
 }
-"""Each kind of sign in the contract's word (section 4)."""
+"""The contract's name for each kind (section 4)."""
 
 _INPUT = {
     "pointer": "someone moved the mouse",
@@ -28,28 +28,28 @@ _INPUT = {
 }
 
 
-def facts(idle: Idle, *, mode: SleepMode, pages: tuple[int, int], since_boot: float) -> IdleFacts:
-    """`since_boot`: what a monotonic time lacks of the wall's. `pages`: how many are visible, and how many hidden."""
-    last, sleep_at = idle.last, idle.sleep_at
-    told = idle.attended if last.kind == "work" else last  # the contract has no word for work
-    word = WORDS[told.kind]
+def facts(clock: IdleClock, *, mode: SleepMode, pages: tuple[int, int], since_boot: float) -> IdleFacts:
+    """`since_boot`: wall clock minus monotonic clock. `pages`: the number of visible and of hidden pages."""
+    last, sleep_at = clock.last, clock.sleep_at
+    reported = clock.attended if last.kind == "work" else last  # the contract has no name for work
+    name = CONTRACT_NAMES[reported.kind]
     return IdleFacts(
         mode=mode,
-        last_activity=word,
-        last_activity_at=None if word == "none" else _moment(told.at + since_boot),
+        last_activity=name,
+        last_activity_at=None if name == "none" else _rfc3339_seconds(reported.at + since_boot),
         kind=last.kind,
         source=last.source,
         attended=last.attended,
-        reason=_reason(idle),
-        sleep_at=None if sleep_at is None else _moment(sleep_at + since_boot),
-        never=_never(idle, mode),
+        reason=_reason(clock),
+        sleep_at=None if sleep_at is None else _rfc3339_seconds(sleep_at + since_boot),
+        never=_never(clock, mode),
         visible=pages[0],
         hidden=pages[1],
     )
 
 
 def work(now: Snapshot) -> str | None:
-    """What is under way that sleep would break off."""
+    """The work in progress that sleep would interrupt, or None."""
     if now.sync.progress is not None:
         return "receiving files"
     if now.install.state == "running":
@@ -57,41 +57,41 @@ def work(now: Snapshot) -> str | None:
     return "compiling" if now.dev_server.compiling else None
 
 
-def _moment(wall: float) -> str:
-    """Whole seconds: the wall's distance from the monotonic clock trembles, and a tremble is no news."""
+def _rfc3339_seconds(wall: float) -> str:
+    """Rounded to whole seconds: the difference between the two clocks jitters, which must not look like a change."""
     return rfc3339(round(wall))
 
 
-def _never(idle: Idle, mode: SleepMode) -> str | None:
+def _never(clock: IdleClock, mode: SleepMode) -> str | None:
     if mode == "off":
         return "SLEEP_MODE is off"
-    return None if idle.timeout else "IDLE_TIMEOUT is 0"
+    return None if clock.timeout else "IDLE_TIMEOUT is 0"
 
 
-def _reason(idle: Idle) -> str:
-    if idle.waiting:
+def _reason(clock: IdleClock) -> str:
+    if clock.waiting:
         return "the app has not been ready yet"
-    return _clause(idle.last)
+    return _clause(clock.last)
 
 
-def _clause(sign: Sign) -> str:
-    match sign.kind:
+def _clause(event: ActivityEvent) -> str:
+    match event.kind:
         case "start":
             return "the app became ready"
         case "resume":
             return "the machine woke up"
         case "navigation":
-            return f"a page was opened ({sign.source})"
+            return f"a page was opened ({event.source})"
         case "app_request":
-            who = "a page" if sign.attended else "a page that nobody looks at, or a program,"
-            return f"{who} sent a request ({sign.source})"
+            sender = "a page" if event.attended else "a hidden page or a program"
+            return f"{sender} sent a request ({event.source})"
         case "shown":
-            return f"someone looked at {sign.source or 'the page'}"
+            return f"someone looked at {event.source or 'the page'}"
         case "input":
-            return _INPUT.get(sign.source, "someone used the page")
+            return _INPUT.get(event.source, "someone used the page")
         case "edit":
-            return f"an edit arrived ({sign.source})"
+            return f"an edit arrived ({event.source})"
         case "editor":
             return "the editor was used"
         case "work":
-            return f"there was work going on ({sign.source})"
+            return f"work was in progress ({event.source})"

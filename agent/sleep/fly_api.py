@@ -1,10 +1,10 @@
-"""The machine's own socket on Fly: a snapshot of this machine, and a signed word for who it is.
+"""Client of the machine's own socket on Fly: suspends this machine, and gets signed identity tokens.
 
-Fly's init listens there and passes a part of the Machines API on with a credential that is good for this machine alone.
-Only root may connect; the dev server, which runs user code, is another user. Each call has a connection of its own:
-nothing is kept open that a snapshot would freeze.
+Fly's init listens on the socket and forwards a part of the Machines API with a credential for this machine only. Only
+root may connect; the app's code runs as another user. Each call opens its own connection, so that no open connection
+is frozen with a snapshot.
 
-What must not live here: when to sleep (idle.py), what a token says and when to renew it (renewal.py).
+What must not live here: when to sleep (controller.py), when to renew a token (agent/backend/token_renewal.py).
 """
 
 from __future__ import annotations
@@ -21,50 +21,52 @@ import orjson
 
 from agent.config import FlyMachine, Secret
 from agent.errors import MachineError
+from agent.text import printable
 
 CALL_SECONDS = 5.0
-"""For one call from the connect to the last byte. An answer to `suspend` comes 2 to 4 s before the freeze."""
+"""For one call from connect to the last byte. The answer to `suspend` arrives 2 to 4 s before the freeze."""
 
 MAX_ANSWER = 64 * 1024
+MESSAGE_CHARACTERS = 200
 _BASE = "http://flaps/v1"
 
 
 class FlySocket:
-    """Every failure of a call is a MachineError that says what was asked and what came of it."""
+    """Every failed call raises a MachineError that names the call and the result."""
 
     def __init__(self, machine: FlyMachine) -> None:
         self._machine = machine
 
-    def available(self) -> str | None:
-        """Why the socket cannot be used, or None. Cheap; it may change while the machine boots."""
+    def unavailable(self) -> str | None:
+        """Why the socket cannot be used, or None. Cheap; the result may change while the machine boots."""
         path = self._machine.socket
         try:
             mode = path.stat().st_mode
         except FileNotFoundError:
-            return f"there is no socket at {path}: this is no Fly machine, or it has not booted yet"
+            return f"there is no socket at {path}: this is not a Fly machine, or it has not booted yet"
         except OSError as error:
-            return f"{path} cannot be looked at: {error.strerror}"
+            return f"{path} cannot be read: {error.strerror}"
         if not stat.S_ISSOCK(mode):
-            return f"{path} is no socket"
+            return f"{path} is not a socket"
         if not os.access(path, os.W_OK):
-            return f"{path} is not for this user: Fly lets root alone connect, so run the agent as root"
+            return f"{path} does not accept this user: on Fly only root can connect, so run the agent as root"
         return None
 
     async def suspend(self) -> None:
-        """Ask for a snapshot of this machine. It freezes 2 to 4 s after this has returned, not at once, and goes on
-        at the same place when it is started again. MachineError: it goes on running (a machine with over 2 GB of
-        memory, with swap or with a schedule cannot be suspended), unless no answer came at all.
+        """Request a snapshot of this machine. The machine freezes 2 to 4 s after this returns, and continues at the
+        same place when it is started again. After a MachineError it keeps running (a machine with over 2 GB of memory,
+        with swap or with a schedule cannot be suspended), unless there was no answer at all.
         """
         app, machine = quote(self._machine.app, safe=""), quote(self._machine.machine, safe="")
         await self._post("a snapshot", f"/apps/{app}/machines/{machine}/suspend", None)
 
     async def token(self, audience: str) -> Secret:
-        """A signed token for `audience`, as it came: the body is the bare JWT, not JSON."""
+        """A signed token for `audience`. The body of the answer is the bare JWT, not JSON."""
         body = await self._post("a token", "/tokens/oidc", {"aud": audience})
         return Secret(body.decode("utf-8", "replace").strip())
 
     async def _post(self, what: str, path: str, body: Mapping[str, str] | None) -> bytes:
-        if (reason := self.available()) is not None:
+        if (reason := self.unavailable()) is not None:
             raise MachineError(reason)
         try:
             async with (
@@ -83,36 +85,35 @@ class FlySocket:
                 while len(data) <= MAX_ANSWER and (more := await answer.content.read(MAX_ANSWER + 1 - len(data))):
                     data += more
         except TimeoutError:
-            raise MachineError(f"asked for {what}, the machine's socket gave no answer in {CALL_SECONDS:g} s") from None
+            raise MachineError(
+                f"requesting {what}: the machine's socket did not answer within {CALL_SECONDS:g} s"
+            ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = getattr(getattr(error, "os_error", error), "strerror", None) or type(error).__name__
-            raise MachineError(f"asked for {what}, the machine's socket failed: {reason}") from error
+            raise MachineError(f"requesting {what}: the machine's socket failed: {reason}") from error
         if not 200 <= answer.status < 300:
             raise MachineError(_refusal(what, answer.status, data, answer.headers), status=answer.status)
         if len(data) > MAX_ANSWER:
-            raise MachineError(f"asked for {what}, the machine's socket sent over {MAX_ANSWER:,} bytes")
+            raise MachineError(f"requesting {what}: the machine's socket sent over {MAX_ANSWER:,} bytes")
         return data
 
 
 def _refusal(what: str, status: int, data: bytes, headers: Mapping[str, str]) -> str:
-    """With Fly's own words, and the id by which its support finds the request."""
+    """The message for a refused call: Fly's own message, and the id by which Fly's support finds the request."""
     request = headers.get("fly-request-id")
     return (
-        f"asked for {what}, Fly answered {status}"
-        + (f": {words}" if (words := _words(data)) else "")
-        + (f" (fly-request-id {_plain(request)})" if request else "")
+        f"requesting {what}: Fly answered {status}"
+        + (f": {message}" if (message := _message(data)) else "")
+        + (f" (fly-request-id {printable(request, MESSAGE_CHARACTERS)})" if request else "")
     )
 
 
-def _words(data: bytes) -> str:
+def _message(data: bytes) -> str:
     try:
-        said: Any = orjson.loads(data)
+        payload: Any = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _plain(data.decode("utf-8", "replace"))
-    if not isinstance(said, dict):
+        return printable(data.decode("utf-8", "replace"), MESSAGE_CHARACTERS)
+    if not isinstance(payload, dict):
         return ""
-    return _plain(next((said[key] for key in ("error", "message") if isinstance(said.get(key), str)), ""))
-
-
-def _plain(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text[:200]).strip()
+    message = next((payload[key] for key in ("error", "message") if isinstance(payload.get(key), str)), "")
+    return printable(message, MESSAGE_CHARACTERS)

@@ -1,11 +1,12 @@
-"""The idle clock: which signs of life keep the machine awake, and until when. Pure.
+"""The idle clock: which activity keeps the machine awake, and until when. Pure.
 
-Some signs prove that a person is there: a click that led to a page, the mouse, an edit, the editor. Others may come
-from a page that nobody looks at (a hidden tab that polls, a page that reloads itself); they count as well, but only
-for so long after the last proof. So a tab that was left open cannot keep a machine awake for ever.
+Some activity proves that a person is there (`attended`): a click that led to a page, the mouse, an edit, the editor.
+Other activity may come from a page that nobody looks at, such as a hidden tab that polls, or a page that reloads
+itself. It counts as well, but only for UNATTENDED_SECONDS after the last proof, so that a tab that was left open cannot
+keep a machine awake for ever.
 
-Times are monotonic seconds. What must not live here: what a request is (the gateway's classes decide), and what going
-to sleep takes (loop.py).
+Times are monotonic seconds. What must not live here: how a request is classified (the gateway's policy), and the steps
+of going to sleep (controller.py).
 """
 
 from __future__ import annotations
@@ -14,47 +15,48 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 UNATTENDED_SECONDS = 600.0
-"""How long after the last proof of a person the other signs keep the machine awake."""
+"""How long after the last attended activity other activity keeps the machine awake."""
 START_SECONDS = 900.0
-"""How long a machine may take until its app is first seen. It does not sleep under those who wait for it, but neither
-does it run for ever when nothing comes of it.
+"""How long the machine stays awake at most until its app is ready for the first time. It does not go to sleep while
+somebody waits for the app, but not for ever: the app may never become ready.
 """
 
-Kind = Literal["start", "resume", "navigation", "app_request", "shown", "input", "edit", "editor", "work"]
+ActivityKind = Literal["start", "resume", "navigation", "app_request", "shown", "input", "edit", "editor", "work"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
-    """`source` says it more exactly: "GET /about", "pointer", "3 files". `attended`: it proves a person is there."""
-
-    kind: Kind
+class ActivityEvent:
+    kind: ActivityKind
     source: str
+    """More exactly: "GET /about", "pointer", "3 files"."""
     at: float
     attended: bool = True
+    """It proves that a person is there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """The clock's whole state. `attended` and `unattended` are the newest sign of each sort; `waiting`: the app has not
-    been seen yet since `begun`. A `timeout` of 0 means never.
-    """
-
+class IdleClock:
     timeout: float
+    """IDLE_TIMEOUT in seconds; 0: never sleep."""
     begun: float
-    attended: Sign
-    unattended: Sign | None = None
+    """When the machine started."""
+    attended: ActivityEvent
+    """The newest attended event."""
+    unattended: ActivityEvent | None = None
+    """The newest other event."""
     waiting: bool = True
+    """The app has not been ready yet."""
 
     @property
-    def last(self) -> Sign:
-        """The sign that counted last."""
+    def last(self) -> ActivityEvent:
+        """The newest event of both."""
         if self.unattended is not None and self.unattended.at > self.attended.at:
             return self.unattended
         return self.attended
 
     @property
     def sleep_at(self) -> float | None:
-        """When the machine goes to sleep if nothing else is heard; None: never."""
+        """When the machine goes to sleep without further activity; None: never."""
         if not self.timeout:
             return None
         at = self.attended.at + self.timeout
@@ -66,26 +68,28 @@ class Idle:
         return at
 
 
-def begin(now: float, timeout: float) -> Idle:
-    """The machine has just started. `timeout` in seconds, 0 for never."""
-    return Idle(timeout=timeout, begun=now, attended=Sign("start", "", now))
+def started(now: float, timeout: float) -> IdleClock:
+    """The clock of a machine that has just started. `timeout` in seconds; 0: never sleep."""
+    return IdleClock(timeout=timeout, begun=now, attended=ActivityEvent("start", "", now))
 
 
-def heard(idle: Idle, sign: Sign) -> Idle:
-    """A sign of life. One that is older than what is known changes nothing."""
-    if sign.attended:
-        return idle if sign.at < idle.attended.at else replace(idle, attended=sign)
-    known = idle.unattended
-    return idle if known is not None and sign.at < known.at else replace(idle, unattended=sign)
+def with_event(clock: IdleClock, event: ActivityEvent) -> IdleClock:
+    """The clock after an event. An event older than the newest one of its sort changes nothing."""
+    if event.attended:
+        return clock if event.at < clock.attended.at else replace(clock, attended=event)
+    known = clock.unattended
+    return clock if known is not None and event.at < known.at else replace(clock, unattended=event)
 
 
-def seen(idle: Idle, at: float) -> Idle:
-    """The app was ready for the first time: from there on the clock runs."""
-    if not idle.waiting:
-        return idle
-    return replace(heard(idle, Sign("start", "", at)), waiting=False)
+def with_app_ready(clock: IdleClock, at: float) -> IdleClock:
+    """The clock after the app became ready. The first time starts the idle timeout; later times change nothing."""
+    if not clock.waiting:
+        return clock
+    return replace(with_event(clock, ActivityEvent("start", "", at)), waiting=False)
 
 
-def resumed(idle: Idle, now: float) -> Idle:
-    """The machine was frozen and goes on. Whoever woke it was not heard yet, so the whole quiet time begins anew."""
-    return replace(idle, attended=Sign("resume", "", now), unattended=None)
+def with_resume(clock: IdleClock, now: float) -> IdleClock:
+    """The clock after the machine was frozen and resumed. The request that woke it has not arrived yet, so the whole
+    idle timeout begins again.
+    """
+    return replace(clock, attended=ActivityEvent("resume", "", now), unattended=None)

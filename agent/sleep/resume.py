@@ -1,6 +1,6 @@
-"""Detects that this machine was stopped for a while, and has connections that died meanwhile made anew.
+"""Detects that this machine was stopped for a while, and triggers new connections in place of the dead ones.
 
-Three causes look alike from inside, and leave the same dead connections behind:
+Three causes look alike from inside and leave the same dead connections:
   - a resumed snapshot: both clocks stopped; the wall clock jumps once the network corrects it,
   - a laptop that slept: the monotonic clock stopped, the wall clock went on,
   - a stopped process or a host that gave no CPU time: both clocks went on, and the timer fired far too late.
@@ -17,82 +17,80 @@ import structlog
 from agent.clock import Clock
 
 JUMP_SECONDS = 5.0
-"""The wall clock against the monotonic one. A clock that is slewed gains some milliseconds between two looks."""
+"""Of the wall clock against the monotonic clock. Slewing moves it by milliseconds between two readings."""
 
 LATE_SECONDS = 5.0
-"""Beyond when the look was due. A busy machine with a sixteenth of a core is late by one or two."""
+"""Of a reading after its due time. A busy machine with a sixteenth of a core is late by one or two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ClockReading:
     """Both clocks at one moment, in seconds."""
 
     wall: float
     monotonic: float
 
 
-def stood_still(before: Look, now: Look, *, due_after: float) -> float:
-    """For how many seconds, at least; 0.0 when it did not. `due_after`: when the second look was to come."""
+def stopped_seconds(before: ClockReading, now: ClockReading, *, due_after: float) -> float:
+    """How long the machine was stopped at least; 0.0 if it was not. `due_after`: the interval between the readings."""
     passed = now.monotonic - before.monotonic
     jump = now.wall - before.wall - passed
     late = passed - due_after
     return max(jump if jump > JUMP_SECONDS else 0.0, late if late > LATE_SECONDS else 0.0)
 
 
-LOOK_SECONDS = 1.0
+READING_SECONDS = 1.0
 REDIAL_SECONDS = 5.0
 AFTER_SUSPEND = (3.0, 5.0, 8.0)
-"""Seconds of running time after a snapshot was asked for. The freeze comes 2.2 to 4.2 s after the answer."""
+"""Seconds of running time after a suspend was granted. The freeze comes 2.2 to 4.2 s after the answer."""
 
 log = structlog.get_logger()
 
 
-class Resume:
-    """`resumed` hears of each time that is certain, before `redial`, which has 5 s.
+class ResumeDetector:
+    """Calls `resumed` for each stop that is certain, then `redial`, which has 5 s.
 
-    A snapshot that is resumed stops both clocks alike, so that nothing tells of it until the wall clock is set, which
-    takes seconds. Who asks for one says so with `suspending`; then `redial` is called without waiting for certainty.
+    A resumed snapshot stops both clocks alike, so it cannot be detected until the wall clock is corrected, which takes
+    seconds. So after `suspending`, `redial` is also called at the times of AFTER_SUSPEND, without certainty.
     """
 
-    def __init__(
-        self, *, clock: Clock, redial: Callable[[], Awaitable[None]], resumed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, *, clock: Clock, redial: Callable[[], Awaitable[None]], resumed: Callable[[], None]) -> None:
         self._clock = clock
         self._redial = redial
         self._resumed = resumed
         self._expected: tuple[float, ...] = ()
 
     def suspending(self) -> None:
-        """A snapshot was asked for and granted: this machine freezes soon, and goes on as if nothing had been."""
+        """A suspend was granted: this machine freezes soon, and cannot see that it was frozen."""
         now = self._clock.monotonic()
         self._expected = tuple(now + seconds for seconds in AFTER_SUSPEND)
 
     async def run(self) -> None:
-        """Look until cancelled."""
-        before = self._look()
+        """Check until cancelled."""
+        before = self._read()
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            now = self._look()
-            seconds = stood_still(before, now, due_after=LOOK_SECONDS)
+            await asyncio.sleep(READING_SECONDS)
+            now = self._read()
+            seconds = stopped_seconds(before, now, due_after=READING_SECONDS)
             before = now
             if seconds:
-                log.info("sleep.resumed", stood_still_s=round(seconds, 1))
+                log.info("sleep.resumed", stopped_s=round(seconds, 1))
                 self._resumed()
             if seconds or self._is_expected(now):
-                await self._dial()
-                before = self._look()
+                await self._redial_connections()
+                before = self._read()
 
-    async def _dial(self) -> None:
+    async def _redial_connections(self) -> None:
         try:
             async with asyncio.timeout(REDIAL_SECONDS):
                 await self._redial()
         except TimeoutError:
             log.warning("sleep.redial_slow", given_up_after_s=REDIAL_SECONDS)
 
-    def _is_expected(self, now: Look) -> bool:
+    def _is_expected(self, now: ClockReading) -> bool:
         later = tuple(moment for moment in self._expected if moment > now.monotonic)
         due, self._expected = len(later) < len(self._expected), later
         return due
 
-    def _look(self) -> Look:
-        return Look(self._clock.wall(), self._clock.monotonic())
+    def _read(self) -> ClockReading:
+        return ClockReading(self._clock.wall(), self._clock.monotonic())

@@ -1,13 +1,13 @@
-"""(what is on disk, what the backend wants) → ordered operations, or a reason to hold the answer back.
+"""Turns (files on disk, files the backend wants) into ordered operations, or a reason to hold the answer back.
 
-Pure: no clock, no disk, no network. Two decisions live here and nowhere else:
+Pure: no clock, no disk, no network. Two decisions are made here and nowhere else:
 
-1. `plan`: which operations, in which order. Folders, new files, changed files, configuration files, deletions: an
-   importer never comes before what it imports, and a restart that a configuration file causes finds everything in
-   place (facts: next.md, 3). Only what stands in the way of a new file goes first. Every prefix of the operations
-   leaves each file either old or new.
-2. `hold`: whether an answer looks like a backend that lost its permissions, and must not be obeyed yet (contract,
-   section 2).
+1. `plan`: which operations, in which order. Folders, new files, changed files, configuration files, deletions: a
+   module is never written before the modules it imports, and a restart caused by a configuration file finds every
+   source in place (next.md, 3). A file that blocks the path of a new one is deleted first. After any prefix of the
+   operations each file is either the old or the new version.
+2. `hold_back`: whether an answer looks like that of a backend that lost its permissions, and must not be applied yet
+   (contract, section 2).
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from agent.paths import folders_of, is_config
-from agent.sync.answer_set import Gathered
+from agent.sync.answer_set import AnswerSet
 
 MASS_DELETION_OF = 10
-SAID_TIMES = 3
-SAID_SECONDS = 10.0
+"""With fewer managed files than this, any deletion is applied at once."""
+CONFIRM_TIMES = 3
+"""A mass deletion is applied once this many consecutive answers contained it…"""
+CONFIRM_SECONDS = 10.0
+"""…over at least this many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,11 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """`template`: the file is the template's and not one of the set."""
-
     path: str
     sha256: str
     size: int
     template: bool = False
+    """The file comes from the template and not from the backend's set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +48,21 @@ class Remove:
 
 Operation = Folder | Put | Remove
 
-Known = Mapping[str, str]
-"""Managed files: path → the hash that the agent last wrote."""
+ManagedHashes = Mapping[str, str]
+"""Managed files: path → sha256 of the bytes that the agent last wrote."""
 
 
 def plan(
-    known: Known, gathered: Gathered, *, delta: bool, stale: AbstractSet[str] = frozenset()
+    known: ManagedHashes, answer_set: AnswerSet, *, delta: bool, stale: AbstractSet[str] = frozenset()
 ) -> tuple[Operation, ...]:
-    """What turns `known` into what the backend wants. What was refused stays as it is.
+    """The operations that turn the `known` files into the answer's. Refused paths are left as they are.
 
-    `stale`: managed paths whose bytes on the disk are no longer those that `known` says; they are written again.
+    `stale`: managed paths whose bytes on disk are no longer those in `known`; they are written again.
     """
-    removed = removals(known, gathered, delta=delta)
+    removed = removals(known, answer_set, delta=delta)
     puts = [
         Put(path, wanted.sha256, wanted.size)
-        for path, wanted in sorted(gathered.files.items())
+        for path, wanted in sorted(answer_set.files.items())
         if known.get(path) != wanted.sha256 or path in stale
     ]
     arriving = {put.path for put in puts}
@@ -70,7 +72,7 @@ def plan(
     }
     return (
         *(Remove(path) for path in sorted(in_the_way)),
-        *(Folder(path) for path in sorted(folders_needed)),  # one that stands is left alone
+        *(Folder(path) for path in sorted(folders_needed)),  # creating a folder that exists does nothing
         *(put for put in puts if put.path not in known and not is_config(put.path)),
         *(put for put in puts if put.path in known and not is_config(put.path)),
         *(put for put in puts if is_config(put.path)),
@@ -81,10 +83,10 @@ def plan(
 def with_template(
     operations: tuple[Operation, ...], *, placed: AbstractSet[str], wanted: Mapping[str, Put]
 ) -> tuple[Operation, ...]:
-    """`operations` of a set, and those that leave the template's files as they are to stand beside it.
+    """`operations`, completed by those that bring the template's files from `placed` to `wanted`.
 
-    `placed`: where they stand now, `wanted`: where they are to stand, each with its put. What is in the way of a new
-    file goes first, all other deletions come last.
+    `placed`: the paths where template files are now. `wanted`: the paths where they shall be, each with its Put.
+    Deletions that make way for a new file come first, all others last.
     """
     new = {path: put for path, put in wanted.items() if path not in placed}
     arriving = {operation.path for operation in operations if isinstance(operation, Put)} | new.keys()
@@ -104,10 +106,10 @@ def with_template(
     )
 
 
-def halves(
+def split_for_install(
     operations: tuple[Operation, ...], needs: Callable[[str], bool]
 ) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-    """The operations on the paths that something `needs` at once, with what has to come before them; and the rest."""
+    """Split the operations in two: those an install `needs` and their prerequisites, and all others."""
     puts = {operation.path for operation in operations if isinstance(operation, Put) and needs(operation.path)}
     above = {folder for path in puts for folder in folders_of(path)}
 
@@ -121,55 +123,64 @@ def halves(
     return ahead, tuple(operation for operation in operations if not is_early(operation))
 
 
-def removals(known: Known, gathered: Gathered, *, delta: bool) -> frozenset[str]:
-    """The managed files that the answer takes away: those a delta names, or those a whole set no longer has."""
+def removals(known: ManagedHashes, answer_set: AnswerSet, *, delta: bool) -> frozenset[str]:
+    """The managed files that the answer deletes: those a delta names, or those a whole set no longer contains."""
     if delta:
-        return frozenset(known.keys() & gathered.deleted)
-    return frozenset(known.keys() - gathered.files.keys() - gathered.refused.keys())
+        return frozenset(known.keys() & answer_set.deleted)
+    return frozenset(known.keys() - answer_set.files.keys() - answer_set.refused.keys())
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A mass deletion that was held back: which, how often it was said in a row, and since when (monotonic seconds)."""
+class MassDeletion:
+    """A mass deletion that is being held back."""
 
     removed: frozenset[str]
     times: int
+    """Consecutive answers that contained it."""
     since: float
+    """Monotonic seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The answer is not obeyed. `said` is to be handed to the next decision."""
+class HeldBack:
+    """The answer must not be applied yet."""
 
     reason: str
-    said: Said | None
+    pending: MassDeletion | None
+    """To be passed to the next call."""
 
 
-def hold(
-    known: Known, gathered: Gathered, *, revision: int | None, last_revision: int | None, said: Said | None, now: float
-) -> Held | None:
-    """Decide on a whole set; a delta is explicit and never comes here.
+def hold_back(
+    known: ManagedHashes,
+    answer_set: AnswerSet,
+    *,
+    revision: int | None,
+    last_revision: int | None,
+    pending: MassDeletion | None,
+    now: float,
+) -> HeldBack | None:
+    """Why a whole set must not be applied yet, or None. Deltas name their deletions and need no such check.
 
-    `revision` is the answer's own, `last_revision` that of the set on disk; a number above it proves a backend that
-    knows what it says.
+    `revision` is the answer's, `last_revision` that of the set on disk: a higher number shows that the backend did
+    read its store. `pending` is the result of the call before.
     """
     if not known or (revision is not None and revision > (last_revision or 0)):
         return None
-    if not gathered.files:
-        return Held(
-            f"the backend answers with no files while {len(known)} are in place, as one does that lost its permissions;"
-            " they stay. Check API_KEY, or delete the files one by one",
+    if not answer_set.files:
+        return HeldBack(
+            f"The backend returned no files, but {len(known)} are on disk. That usually means lost permissions, so"
+            " nothing was deleted. Check API_KEY, or delete the files one by one",
             None,
         )
-    removed = removals(known, gathered, delta=False)
+    removed = removals(known, answer_set, delta=False)
     if len(known) < MASS_DELETION_OF or len(removed) * 2 <= len(known):
         return None
-    again = said is not None and said.removed == removed
-    times, since = (said.times + 1, said.since) if said is not None and again else (1, now)
-    if times >= SAID_TIMES and now - since >= SAID_SECONDS:
+    again = pending is not None and pending.removed == removed
+    times, since = (pending.times + 1, pending.since) if pending is not None and again else (1, now)
+    if times >= CONFIRM_TIMES and now - since >= CONFIRM_SECONDS:
         return None
-    return Held(
-        f"the backend's set would delete {len(removed)} of {len(known)} files; that is obeyed once it was said"
-        f" {SAID_TIMES} times over at least {SAID_SECONDS:.0f} s (said {times} times so far)",
-        Said(removed, times, since),
+    return HeldBack(
+        f"The backend's set would delete {len(removed)} of {len(known)} files. It is applied after {CONFIRM_TIMES}"
+        f" equal answers over at least {CONFIRM_SECONDS:.0f} s ({times} so far)",
+        MassDeletion(removed, times, since),
     )

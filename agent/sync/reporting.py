@@ -1,7 +1,8 @@
-"""What this room tells the rest: its facts, its problems and its log lines, kept in one place so that they agree.
+"""Publishes what the sync does: its facts, its problems and its log lines, in one place so that they agree.
 
-The loop says what happened; this says what is true because of it. A problem stands until what caused it is gone: a
-refusal until the backend takes the path back, a kept edit until its file is written anew, a failure until an answer.
+The loop calls a method for each event; this computes what is true afterwards. A problem stays until its cause is gone:
+a refusal until the backend withdraws the path, a replaced edit until its file is written again, a failure until the
+next valid answer.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ from dataclasses import replace
 import structlog
 
 from agent.clock import Clock, rfc3339
-from agent.errors import AgentError
+from agent.errors import SyncError
 from agent.paths import overlapping, refusal, shown
 from agent.status import Applied, Failure, Problem, SyncFacts
-from agent.sync.answer_set import Gathered
+from agent.sync.answer_set import AnswerSet
 from agent.sync.disk.journal import Manifest
-from agent.sync.protocol.exchange import Head
+from agent.sync.protocol.exchange import AnswerHead
 
 MAX_PROBLEMS = 50
 PROGRESS_SECONDS = 0.1
+"""Progress is published at most this often."""
 
 log = structlog.get_logger()
 
 
-class Ledger:
+class SyncPublisher:
     def __init__(
         self, clock: Clock, publish: Callable[[SyncFacts], None], problems: Callable[[tuple[Problem, ...]], None]
     ) -> None:
@@ -34,18 +36,20 @@ class Ledger:
         self._publish = publish
         self._problems = problems
         self._refused: dict[str, Problem] = {}
-        self._noted: dict[str, Problem] = {}
+        """Path → why the agent does not write it."""
+        self._disk_problems: dict[str, Problem] = {}
+        """Path → what a burst found there."""
         self._progress_at = 0.0
         self.facts = SyncFacts()
 
-    def asked(self) -> None:
-        self._set(requests=self.facts.requests + 1)
+    def request_sent(self) -> None:
+        self._set_facts(requests=self.facts.requests + 1)
 
-    def received(self, size: int) -> None:
-        self._set(bytes_received=self.facts.bytes_received + size)
+    def bytes_received(self, size: int) -> None:
+        self._set_facts(bytes_received=self.facts.bytes_received + size)
 
-    def answered(self, head: Head) -> None:
-        """An answer's head came: what it shows of the backend. A 304 has no body, and says nothing about bodies."""
+    def head_received(self, head: AnswerHead) -> None:
+        """Record which optional features the backend showed. A 304 has no body, so it keeps what bodies showed."""
         offered = {
             "etag": head.etag is not None,
             "wait": head.held,
@@ -54,65 +58,65 @@ class Ledger:
             "blobs": "blobs" in self.facts.backend,
             "revision": head.revision is not None or (head.kind == "same" and "revision" in self.facts.backend),
         }
-        self._set(
+        self._set_facts(
             answered_at=rfc3339(self._clock.wall()),
             backend=tuple(name for name, is_offered in offered.items() if is_offered),
         )
 
-    def came_apart(self) -> None:
+    def blobs_offered(self) -> None:
         if "blobs" not in self.facts.backend:
-            self._set(backend=(*self.facts.backend, "blobs"))
+            self._set_facts(backend=(*self.facts.backend, "blobs"))
 
     def progress(self, done: int, total: int | None) -> None:
         now = self._clock.monotonic()
         if now - self._progress_at >= PROGRESS_SECONDS:
             self._progress_at = now
-            self._set(progress=(done, total))
+            self._set_facts(progress=(done, total))
 
-    def on_disk(self, manifest: Manifest) -> None:
-        """An earlier life's set is in place."""
+    def set_on_disk(self, manifest: Manifest) -> None:
+        """Publish the set that an earlier run left on disk."""
         applied_at = rfc3339(self._clock.wall()) if manifest.complete else None
-        self._set(applied_at=applied_at, **_size_of(manifest))
+        self._set_facts(applied_at=applied_at, **_size_of(manifest))
 
-    def current(self) -> None:
-        """The backend said that nothing changed."""
-        self._recovered()
-        self._set(state="current", held=None, failure=None, progress=None)
-        self._tell()
+    def nothing_changed(self) -> None:
+        """The backend confirmed that the set on disk is current."""
+        self._log_recovery()
+        self._set_facts(state="current", held=None, failure=None, progress=None)
+        self._publish_problems()
 
-    def held(self, reason: str) -> None:
+    def answer_held_back(self, reason: str) -> None:
         if self.facts.held != reason:
             log.warning("sync.held_back", reason=reason)
-        self._set(state="held", held=reason, failure=None, progress=None)
-        self._tell()
+        self._set_facts(state="held", held=reason, failure=None, progress=None)
+        self._publish_problems()
 
-    def applied(self, manifest: Manifest, done: Applied, *, took: float) -> None:
-        self._recovered()
-        self._set(
+    def set_applied(self, manifest: Manifest, applied: Applied, *, took: float) -> None:
+        self._log_recovery()
+        self._set_facts(
             state="current",
             held=None,
             failure=None,
             progress=None,
-            applied_at=done.written_at,
+            applied_at=applied.written_at,
             sets_applied=self.facts.sets_applied + 1,
             **_size_of(manifest),
         )
-        self._tell()
+        self._publish_problems()
         log.info(
             "sync.applied",
-            revision=done.revision,
-            etag=done.etag,
-            files=len(done.written),
-            deleted=len(done.deleted),
+            revision=applied.revision,
+            etag=applied.etag,
+            files=len(applied.written),
+            deleted=len(applied.deleted),
             ms=round(took * 1000),
         )
 
-    def refused(self, gathered: Gathered, *, delta: bool, revision: int | None) -> None:
-        """What of an answer may not be written. A delta leaves standing what it does not name."""
+    def paths_refused(self, answer_set: AnswerSet, *, delta: bool, revision: int | None) -> None:
+        """Replace the refusals by those of this answer. A delta leaves those of the paths it does not name."""
         before = self._refused
-        kept = before.keys() - gathered.files.keys() - gathered.deleted if delta else set()
+        kept = before.keys() - answer_set.files.keys() - answer_set.deleted if delta else set()
         self._refused = {path: before[path] for path in kept}
-        for path, why in gathered.refused.items():
+        for path, why in answer_set.refused.items():
             problem = Problem(
                 "sync", f"{shown(path)} {why}; it was left out", file=shown(path), since_revision=revision
             )
@@ -121,43 +125,45 @@ class Ledger:
                 log.warning("sync.refused", path=shown(path), reason=why)
             self._refused[path] = known if known is not None and known.message == problem.message else problem
 
-    def waits_for_room(self, deleted: AbstractSet[str]) -> bool:
-        """Whether something was refused because of one of `deleted`. A delta does not name it again."""
+    def unblocks_refused(self, deleted: AbstractSet[str]) -> bool:
+        """True if a path was refused because of one of `deleted`. A delta does not name the refused path again."""
         paths = {path for path in self._refused if refusal(path) is None}
         return not paths.isdisjoint(overlapping(paths | deleted))
 
-    def noted(self, notes: Iterable[tuple[str, str]], done: Iterable[str], revision: int | None) -> None:
-        """What a burst found on the disk; `done`: the paths that it wrote or deleted, whose older notes are settled."""
-        for path in done:
-            self._noted.pop(path, None)
+    def disk_notes(self, notes: Iterable[tuple[str, str]], changed: Iterable[str], revision: int | None) -> None:
+        """Publish what a burst found on disk. Older notes of the paths it `changed` are dropped."""
+        for path in changed:
+            self._disk_problems.pop(path, None)
         for path, why in notes:
-            log.warning("sync.noted", path=shown(path), reason=why)
-            self._noted[path] = Problem("sync", f"{shown(path)} {why}", file=shown(path), since_revision=revision)
+            log.warning("sync.path_problem", path=shown(path), reason=why)
+            self._disk_problems[path] = Problem(
+                "sync", f"{shown(path)} {why}", file=shown(path), since_revision=revision
+            )
 
-    def failed(self, error: AgentError, *, tries: int, pause: float) -> None:
-        """The disk stays as it is; the next try is in `pause` seconds."""
+    def attempt_failed(self, error: SyncError, *, tries: int, pause: float) -> None:
+        """An exchange failed and the disk is unchanged; the retry is in `pause` seconds."""
         now = self._clock.wall()
         last = self.facts.failure
         since = last.since if last is not None else rfc3339(now)
         log.warning("sync.failed", code=error.code, reason=str(error), tries=tries, next_try_s=round(pause, 1))
         failure = Failure(error.code, str(error), since, tries, rfc3339(now + pause))
-        self._set(state="failing", failure=failure, progress=None)
-        self._tell()
+        self._set_facts(state="failing", failure=failure, progress=None)
+        self._publish_problems()
 
-    def _recovered(self) -> None:
+    def _log_recovery(self) -> None:
         if self.facts.failure is not None:
             log.info("sync.recovered", after_tries=self.facts.failure.tries)
 
-    def _tell(self) -> None:
-        problems = [*self._refused.values(), *self._noted.values()]
+    def _publish_problems(self) -> None:
+        problems = [*self._refused.values(), *self._disk_problems.values()]
         if self.facts.held is not None:
             problems.insert(0, Problem("sync", self.facts.held))
         if self.facts.failure is not None:
             problems.insert(0, Problem("sync", self.facts.failure.message))
         self._problems(tuple(problems[:MAX_PROBLEMS]))
 
-    def _set(self, **changes: object) -> None:
-        self.facts = replace(self.facts, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
+    def _set_facts(self, **changes: object) -> None:
+        self.facts = replace(self.facts, **changes)  # type: ignore[arg-type]  # replace() itself checks the names
         self._publish(self.facts)
 
 

@@ -1,7 +1,7 @@
-"""Which files of the template stand beside a set: a pure function of the set's paths (contract, section 5).
+"""Decides which template files are in the workspace beside a set: a pure function of the set's paths (contract, 5).
 
-The template is what the workspace holds before its first set: a small Next.js project. It is a waiting room and never
-a foundation, so that an app runs as it would in an empty folder:
+The template is the small Next.js project that the workspace holds before the first set. It is a placeholder and an app
+never builds on it, so that the app runs as it would in an empty folder:
 
     the set has                        configuration      start page     root layout
     a package.json of its own          none               none           none
@@ -10,10 +10,10 @@ a foundation, so that an app runs as it would in an empty folder:
     neither                            what it lacks      all            all
 
 "What it lacks" is decided by purpose and not by name: a set with postcss.config.js needs no postcss.config.mjs.
-A root layout without a page of its own is no route, and Next refuses to show a page without one (next.md, section 5),
-so the template's layout stands in for the first pages of an app. It goes to the app folder that the set uses.
+Next does not render a page without a root layout (next.md, section 5), so the template's layout is added for the first
+pages of an app, in the app folder that the set uses.
 
-What must not live here: the disk (template_files.py), and the order of operations (plan.py).
+What must not live here: disk access (template_files.py), and the order of operations (plan.py).
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _PURPOSES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 
 
 def stand_ins(template: AbstractSet[str], app: AbstractSet[str]) -> dict[str, str]:
-    """Path in the workspace → the template's file that stands there while the set has the paths `app`.
+    """Path in the workspace → the template file to place there while the set has the paths `app`.
 
-    No path of the result is one of `app`, lies in a file of it, or is a folder of it.
+    No path of the result equals, contains or lies below a path of `app`.
     """
     if is_whole_project(app) or is_other_project(app):
         return {}
@@ -64,8 +64,8 @@ def stand_ins(template: AbstractSet[str], app: AbstractSet[str]) -> dict[str, st
 
 
 def is_whole_project(app: AbstractSet[str]) -> bool:
-    """Whether the set is a project of its own: it has a package.json, at its root or, where the root has no route
-    either, anywhere (an app in a folder of a repository).
+    """True if the set has a package.json at its root or, if the root has no route, in any folder (an app in a folder
+    of a repository).
     """
     if MANIFEST in app:
         return True
@@ -73,8 +73,8 @@ def is_whole_project(app: AbstractSet[str]) -> bool:
 
 
 def is_other_project(app: AbstractSet[str]) -> bool:
-    """Whether the set is of another kind, such as a Python program: with the template beside it, its owner would be
-    shown a page that waits for files.
+    """True if the set is another kind of project, such as a Python program. With the template beside it, the preview
+    would show the template's page, which says that it waits for files.
     """
     return any(path in OTHER_PROJECTS for path in app) and not any(
         path.endswith((".tsx", ".jsx")) or _OLD_PAGE.fullmatch(path) for path in app
@@ -82,12 +82,12 @@ def is_other_project(app: AbstractSet[str]) -> bool:
 
 
 def has_route(app: Iterable[str]) -> bool:
-    """Whether Next would answer any request with a file of the set."""
+    """True if Next would serve at least one route from the set."""
     return any(_PAGE.fullmatch(path) or _HANDLER.fullmatch(path) or _OLD_PAGE.fullmatch(path) for path in app)
 
 
 def _folder_without_layout(app: AbstractSet[str]) -> str | None:
-    """The app folder that Next takes, if it has a page and no layout. `app` at the root hides `src/app`."""
+    """The app folder that Next uses, if it has a page and no layout. With `app` at the root, Next ignores `src/app`."""
     folder = "app" if any(path.startswith("app/") for path in app) else "src/app"
     pages = (_PAGE.fullmatch(path) for path in app)
     if not any(page is not None and page["app"] == folder for page in pages):
@@ -101,7 +101,7 @@ def _purpose(path: str) -> str | None:
 
 
 def _beside(wanted: Mapping[str, str], app: AbstractSet[str]) -> dict[str, str]:
-    """Those of `wanted` that can be on one disk with `app`."""
+    """The entries of `wanted` whose paths do not collide with those of `app`."""
     folders = {folder for path in app for folder in folders_of(path)}
     return {
         target: source

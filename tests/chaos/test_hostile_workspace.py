@@ -63,9 +63,9 @@ def test_whatever_lies_where_the_sync_writes_and_looks_is_survived(place: Place)
     disk.open()
     planted = as_nobody(place.home, PLANT, str(outside), cwd=place.workspace)
     assert planted.returncode == 0, planted.stderr
-    assert disk.find([Put("new.ts", sha(b"0123456789"), 10)])  # walks everything; finds nothing
+    assert disk.stage_from_disk([Put("new.ts", sha(b"0123456789"), 10)])  # walks everything; finds nothing
     for data in FILES.values():
-        disk.keep(sha(data), data)
+        disk.stage_bytes(sha(data), data)
     outcome = disk.apply(plan({}, whole(FILES), delta=False, stale=frozenset()), etag="1", revision=1)
     assert outcome.unfinished is None, outcome
     disk.close()
@@ -82,7 +82,7 @@ def test_a_file_of_holes_with_too_many_names_is_not_copied(place: Place, monkeyp
     disk = place.disk()
     disk.open()
     for data in (b"1", b"2"):
-        disk.keep(sha(data), data)
+        disk.stage_bytes(sha(data), data)
     disk.apply(plan({}, whole({"a.ts": b"1"}), delta=False, stale=frozenset()), etag="1", revision=1)
     os.truncate(place.workspace / "a.ts", 2**43)
 
@@ -91,18 +91,18 @@ def test_a_file_of_holes_with_too_many_names_is_not_copied(place: Place, monkeyp
 
     monkeypatch.setattr(os, "link", refused)
     known = {"a.ts": sha(b"1")}
-    disk.keep(sha(b"2"), b"2")
+    disk.stage_bytes(sha(b"2"), b"2")
     outcome = disk.apply(plan(known, whole({"a.ts": b"2"}), delta=False, stale=frozenset()), etag="2", revision=2)
     monkeypatch.undo()
     disk.close()
-    assert "was made larger than any file of an app" in outcome.notes[0][1]
+    assert "to more than an app's file may have" in outcome.notes[0][1]
     assert place.files() == {"a.ts": b"2"}
     kept = [path for path in (place.state / "conflicts").rglob("*") if path.is_file()]
     assert all(path.stat().st_size <= MAX_FILE_BYTES for path in kept)
 
 
 def test_a_walk_through_millions_of_names_ends(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.sync.disk.workspace_tree._LOOKED_AT_MOST", 50)
+    monkeypatch.setattr("agent.sync.disk.workspace_tree._ENTRIES_MOST", 50)
     disk = place.disk()
     disk.open()
     for number in range(100):
@@ -116,7 +116,7 @@ def test_a_walk_through_millions_of_names_ends(place: Place, monkeypatch: pytest
         return hash_before(name, folder)
 
     monkeypatch.setattr("agent.sync.disk.workspace_tree._hash", counted)
-    disk.find([Put("new.ts", sha(b"other byte"), 10)])
+    disk.stage_from_disk([Put("new.ts", sha(b"other byte"), 10)])
     disk.close()
     assert looked_at == 50
 

@@ -69,10 +69,10 @@ class Refusals:
 def turn(disk: Disk, files: Set, tag: str) -> None:
     """What the loop does with one whole set."""
     before = {path: record.sha256 for path, record in disk.manifest.files.items()}
-    stale = disk.stale(read=False)
+    stale = disk.find_stale(read=False)
     for path, data in files.items():
         if before.get(path) != sha(data) or path in stale:
-            disk.keep(sha(data), data)
+            disk.stage_bytes(sha(data), data)
     disk.apply(plan(before, whole(files), delta=False, stale=stale), etag=tag, revision=1)
 
 

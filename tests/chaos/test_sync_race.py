@@ -59,8 +59,8 @@ def test_a_folder_that_becomes_a_link_at_any_moment_leads_nowhere(tmp_path: Path
             files = {f"{above}/{name}.ts": data for above in ("app", "app/deep", "app/deep/er") for name in range(6)}
             files |= {} if turn % 2 else {"app/old.ts": data, "app/deep/old.ts": data}
             known = {path: record.sha256 for path, record in disk.manifest.files.items()}
-            disk.keep(sha(data), data)
-            operations = plan(known, whole(files), delta=False, stale=disk.stale(read=True))
+            disk.stage_bytes(sha(data), data)
+            operations = plan(known, whole(files), delta=False, stale=disk.find_stale(read=True))
             with suppress(DiskError):
                 obstacles += bool(disk.apply(operations, etag='"1"', revision=1).notes)
             assert sorted(str(path.relative_to(outside)) for path in outside.rglob("*")) == [

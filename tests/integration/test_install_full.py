@@ -51,8 +51,8 @@ class App:
             publish=self.facts.append,
             problems=self.server.board.problems,
         )
-        async with it.errand(changed, frozenset(changed)) as errand:
-            for job in (errand.ahead, errand.behind):
+        async with it.install_hooks(changed, frozenset(changed)) as hooks:
+            for job in (hooks.before_sources, hooks.after_files):
                 if job is not None:
                     await job()
 

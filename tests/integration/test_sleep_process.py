@@ -56,7 +56,7 @@ async def said(running: Stack, event: str) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("moment", ["sleep.hand_over", "sleep.exit", "agent.stopped"])
+@pytest.mark.parametrize("moment", ["sleep.preparing", "sleep.exit", "agent.stopped"])
 async def test_a_signal_on_the_way_to_sleep_ends_it_in_order(
     moment: str, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
@@ -107,14 +107,14 @@ async def test_who_comes_after_two_have_asked_for_sleep_stays(tmp_path: Path, fr
         await said(running, "sleep.called_off")
         await running.until(lambda status: status["idle"]["kind"] == "navigation")
         assert (await running.status())["phase"] == "running"
-        assert running.agent.log.read_bytes().count(b"sleep.hand_over") == 1
+        assert running.agent.log.read_bytes().count(b"sleep.preparing") == 1
 
 
 async def test_probes_do_not_keep_the_machine_awake(tmp_path: Path, free_port: Callable[[], int]) -> None:
     async with day(tmp_path, free_port, IDLE_TIMEOUT="3s") as running:
         await running.ready()
         async with asyncio.timeout(SLEEPS_SECONDS):
-            while running.agent.child.returncode is None and b"sleep.hand_over" not in running.agent.log.read_bytes():
+            while running.agent.child.returncode is None and b"sleep.preparing" not in running.agent.log.read_bytes():
                 await _probe(running)
                 await asyncio.sleep(0.1)  # a prober's own pace
         await falls_asleep(running)

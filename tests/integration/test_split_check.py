@@ -62,10 +62,10 @@ async def test_nothing_goes_through_against_an_agent_that_runs(
         await it.until(lambda status: status["dev_server"]["pid"] and status["sync"]["state"] == "current")
         assert running_agent(place / "state") == it.agent.child.pid
         status, said = await check(place, it.agent.environ)
-        assert f"on process {it.agent.child.pid}, the agent that runs" in said["attacks"]
+        assert f"on process {it.agent.child.pid}, the running agent" in said["attacks"]
         assert status == 0
         assert "ok" in said["read the agent's state and key"]
-        assert "401" in said["ask the agent's port"]
+        assert "401" in said["use the agent's port"]
         assert {line.split()[0] for what, line in said.items() if "socket" not in what} == {"ok"}
         await it.status()  # it lives
     assert running_agent(place / "state") is None
@@ -84,8 +84,8 @@ async def test_without_an_agent_the_check_stands_in_for_one(
 ) -> None:
     status, said = await check(place, await environ_of(place, api, free_port))
     assert status == 0
-    assert "which stands in for an agent" in said["attacks"]
-    assert "401" in said["ask the agent's port"]
+    assert "in place of an agent" in said["attacks"]
+    assert "401" in said["use the agent's port"]
 
 
 async def test_a_key_file_that_the_user_can_read_is_a_failed_check(
@@ -149,7 +149,7 @@ async def test_an_agent_of_the_same_user_is_seen_to_be_open(place: Path) -> None
     for what in ("read the environment of every process", "read the agent's memory", "take the agent's open files"):
         assert said[what] == "went through", what
     assert said["signal the agent"] == "went through"
-    assert said["get privileges back"] == "refused"
+    assert said["regain privileges"] == "refused"
 
 
 async def test_open_folders_files_sockets_and_ports_are_seen(place: Path) -> None:
@@ -166,7 +166,7 @@ async def test_open_folders_files_sockets_and_ports_are_seen(place: Path) -> Non
         "write outside the workspace",
     ):
         assert said[what] == "went through", what
-    assert said["ask the agent's port"] == "went through"
+    assert said["use the agent's port"] == "went through"
     assert list((place / "open").iterdir()) == []
 
 
@@ -174,5 +174,5 @@ async def test_a_user_that_keeps_its_rights_is_seen(place: Path) -> None:
     """The same user by hand, as somebody might who thinks that a user is all it takes."""
     by_hand = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
     said = await attack((*by_hand, PYTHON, "-I", "-S", "-c", PROGRAM), target(place), PATH=os.environ["PATH"])
-    assert said["get privileges back"] == "went through"
+    assert said["regain privileges"] == "went through"
     assert said["exceed its limits"] == "went through"

@@ -28,7 +28,7 @@ def place() -> Iterator[Place]:
 
 def put(disk: Disk, files: Set, tag: str) -> None:
     for data in files.values():
-        disk.keep(sha(data), data)
+        disk.stage_bytes(sha(data), data)
     known = {path: record.sha256 for path, record in disk.manifest.files.items()}
     disk.apply(plan(known, whole(files), delta=False, stale=frozenset()), etag=tag, revision=1)
 
@@ -42,9 +42,9 @@ def test_files_and_folders_belong_to_the_user_and_the_state_does_not(place: Plac
     disk.open()
     put(disk, FILES, "1")
     put(disk, FILES | {"app/page.tsx": b"3"}, "2")
-    receiver = disk.receive(sha(b"blob"))
-    disk.feed(receiver, b"blob")
-    assert disk.finish(receiver)
+    receiver = disk.open_writer(sha(b"blob"))
+    disk.write_piece(receiver, b"blob")
+    assert disk.finish_writer(receiver)
     put(disk, FILES | {"new/blob": b"blob"}, "3")
     disk.close()
     assert owners(place.workspace) == {NOBODY}
@@ -90,7 +90,7 @@ def test_a_folder_that_a_kill_left_with_root_is_given_by_the_repeated_burst(
 
     disk = place.disk()
     disk.open()
-    disk.keep(sha(b"1"), b"1")
+    disk.stage_bytes(sha(b"1"), b"1")
     monkeypatch.setattr(os, "fchown", killed)
     with pytest.raises(Killed):
         disk.apply(plan({}, whole({"app/a.ts": b"1"}), delta=False, stale=frozenset()), etag="1", revision=1)

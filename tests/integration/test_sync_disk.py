@@ -14,7 +14,7 @@ import pytest
 
 from agent.errors import ConfigError, DiskError
 from agent.sync.disk.store import Disk, Outcome
-from agent.sync.plan import Put, halves, plan
+from agent.sync.plan import Put, plan, split_for_install
 from tests.peers.backend_client import Place, read_all
 from tests.peers.backend_sets import Set, known, sha, whole
 
@@ -27,8 +27,8 @@ def apply(disk: Disk, files: Set, tag: str = '"1"') -> Outcome:
     """Bring one whole set to the disk, as the loop does."""
     before = {path: record.sha256 for path, record in disk.manifest.files.items()}
     for data in files.values():
-        disk.keep(sha(data), data)
-    operations = plan(before, whole(files), delta=False, stale=disk.stale(read=True))
+        disk.stage_bytes(sha(data), data)
+    operations = plan(before, whole(files), delta=False, stale=disk.find_stale(read=True))
     return disk.apply(operations, etag=tag, revision=1)
 
 
@@ -57,8 +57,8 @@ def test_a_set_is_applied_and_its_doing_told_in_order(disk: Disk, place: Place) 
 def test_a_burst_in_two_halves_is_one_set(disk: Disk, place: Place) -> None:
     apply(disk, OLD)
     for data in NEW.values():
-        disk.keep(sha(data), data)
-    ahead, rest = halves(plan(known(OLD), whole(NEW), delta=False), {"package.json"}.__contains__)
+        disk.stage_bytes(sha(data), data)
+    ahead, rest = split_for_install(plan(known(OLD), whole(NEW), delta=False), {"package.json"}.__contains__)
 
     begun = disk.begin((*ahead, *rest), len(ahead), etag='"2"', revision=2)
     assert place.files() == {**OLD, "package.json": NEW["package.json"]}
@@ -75,8 +75,8 @@ def test_a_burst_in_two_halves_is_one_set(disk: Disk, place: Place) -> None:
 def test_the_second_half_is_done_by_the_next_start(disk: Disk, place: Place, in_order: bool) -> None:  # noqa: FBT001
     apply(disk, OLD)
     for data in NEW.values():
-        disk.keep(sha(data), data)
-    ahead, rest = halves(plan(known(OLD), whole(NEW), delta=False), {"package.json"}.__contains__)
+        disk.stage_bytes(sha(data), data)
+    ahead, rest = split_for_install(plan(known(OLD), whole(NEW), delta=False), {"package.json"}.__contains__)
     disk.begin((*ahead, *rest), len(ahead), etag='"2"', revision=2)
     if in_order:
         disk.close()
@@ -140,9 +140,9 @@ def test_old_conflicts_make_room(disk: Disk, place: Place, monkeypatch: pytest.M
 
 
 def test_what_was_staged_by_a_failed_attempt_is_not_fetched_again(disk: Disk) -> None:
-    disk.keep(sha(b"x"), b"x")
+    disk.stage_bytes(sha(b"x"), b"x")
 
-    assert disk.find((Put("a", sha(b"x"), 1), Put("b", sha(b"y"), 1))) == (Put("b", sha(b"y"), 1),)
+    assert disk.stage_from_disk((Put("a", sha(b"x"), 1), Put("b", sha(b"y"), 1))) == (Put("b", sha(b"y"), 1),)
 
 
 def test_a_state_folder_on_another_filesystem_is_refused(tmp_path: Path) -> None:

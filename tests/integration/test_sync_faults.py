@@ -119,7 +119,7 @@ async def test_a_fault_leaves_the_disk_and_is_said_and_the_next_answer_recovers(
 
         backend.always = wrong
         backend.put({PAGE: "2"})
-        client.sync.now()
+        client.sync.poll_now()
         await client.failed(2)
 
         assert {path: path.stat().st_ino for path in place.workspace.rglob("*")} == before
@@ -178,15 +178,15 @@ async def test_a_backend_that_is_not_there_is_waited_for(place: Place, free_port
 @pytest.mark.parametrize("word", ["seconds", "date"])
 async def test_the_backend_says_when_to_come_back(place: Place, word: str) -> None:
     now = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
-    told = "7" if word == "seconds" else format_datetime(now + timedelta(seconds=7), usegmt=True)
-    backend = FaultyBackend(says(429, Retry_After=told))
+    retry_after = "7" if word == "seconds" else format_datetime(now + timedelta(seconds=7), usegmt=True)
+    backend = FaultyBackend(says(429, Retry_After=retry_after))
     clock = Clock(wall=now.timestamp, chance=lambda: 0.99)
     async with serving(backend), syncing(place, backend, clock=clock) as client:
         await client.failed()
 
         assert client.facts.failure is not None
         assert client.facts.failure.next_try_at == "2026-11-22T10:00:07.000Z"
-        client.sync.now()  # does not wait for it
+        client.sync.poll_now()  # does not wait for it
         await client.until(lambda c: c.facts.failure is None)
 
 
@@ -199,7 +199,10 @@ async def test_a_backend_that_says_at_once_again_and_again_is_backed_off_from(pl
         tries = [facts.failure.tries for facts in client.history if facts.failure]
         assert tries[-1] >= 5
         assert client.facts.failure is not None
-        waits = [replace(client.sync._pace, tries=n).pause(told=0.0, chance=EAGER.chance()) for n in (1, 5)]
+        waits = [
+            replace(client.sync._poll_state, tries=n).retry_pause(retry_after=0.0, chance=EAGER.chance())
+            for n in (1, 5)
+        ]
         assert waits[1] > waits[0] > 0
 
 
@@ -254,7 +257,7 @@ async def test_an_empty_set_with_a_newer_revision_is_obeyed(place: Place) -> Non
     async with serving(backend), syncing(place, backend) as client:
         await settled(client, backend)
         backend.script.append(answers({"success": True, "files": []}, Preview_Revision="2", ETag='"set-2"'))
-        client.sync.now()
+        client.sync.poll_now()
         await client.until(lambda c: not c.place.files())
 
         assert list(place.workspace.iterdir()) == []
@@ -388,7 +391,7 @@ async def test_a_full_disk_is_told_to_who_may_make_room(place: Place, monkeypatc
     backend = FaultyBackend()
     backend.put(FIRST)
     with monkeypatch.context() as broken:
-        broken.setattr(Stage, "admit", full)
+        broken.setattr(Stage, "accept", full)
         async with serving(backend), syncing(place, backend) as client:
             await client.failed()
             assert "No space left on device" in client.full[0]

@@ -153,7 +153,7 @@ async def test_now_asks_at_once(place: Place) -> None:
     async with serving(backend), syncing(place, backend, timing=Timing(3600, 20)) as client:
         await client.until_on_disk()
         backend.put({PAGE: "2"})
-        client.sync.now()
+        client.sync.poll_now()
         await client.until_on_disk()
 
 
@@ -163,7 +163,7 @@ async def test_now_ends_a_held_request_and_the_next_is_held_again(place: Place) 
     async with serving(backend), syncing(place, backend, timing=Timing(3600, 20)) as client:
         await client.until_on_disk()
         await backend.asked(2)
-        client.sync.now()
+        client.sync.poll_now()
         await backend.asked(4)
 
         assert backend.answers()[2] == 304
@@ -180,7 +180,7 @@ async def test_now_sees_what_was_changed_on_the_disk(place: Place) -> None:
         await client.until_on_disk()
         (place.workspace / PAGE).write_text("edited by hand")
         (place.workspace / "package.json").unlink()
-        client.sync.now()
+        client.sync.poll_now()
         await client.until_on_disk()
 
         await client.until(lambda c: c.problems)
@@ -201,7 +201,7 @@ async def test_what_next_completes_is_not_drift(place: Place) -> None:
         (place.workspace / "tsconfig.json").write_text('{"include": []}')
         (place.workspace / "next-env.d.ts").write_text("// by Next")
         (place.workspace / ".next").mkdir()
-        client.sync.now()
+        client.sync.poll_now()
         await backend.asked(3)
         backend.put({PAGE: "2"})
         await client.until(lambda c: len(c.applied) == 2)

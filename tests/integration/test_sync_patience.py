@@ -89,7 +89,7 @@ async def test_a_failure_is_over_with_the_next_answer_and_not_with_the_end_of_a_
         await client.until_on_disk()
         await backend.asked(2)
         backend.script.append(says(code))
-        client.sync.now()
+        client.sync.poll_now()
         await client.failed()
         await client.until(lambda c: c.facts.state == "current")
         assert client.problems == ()

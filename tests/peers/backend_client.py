@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from agent.backend import session
 from agent.clock import Clock, rfc3339
 from agent.config import Secret
-from agent.install_hooks import Packages
+from agent.install_hooks import InstallHooks, Packages
 from agent.status import Applied, Problem, SyncFacts
 from agent.sync.disk.journal import Manifest
 from agent.sync.disk.staging import Owner
@@ -73,6 +74,22 @@ def read_all(folder: Path) -> dict[str, bytes]:
     }
 
 
+class NoPackages:
+    """Nothing is ever installed."""
+
+    def concerns(self, path: str) -> bool:
+        return False
+
+    async def settle(self, managed: AbstractSet[str]) -> None:
+        return
+
+    @asynccontextmanager
+    async def install_hooks(
+        self, changed: Mapping[str, bytes | None], managed: AbstractSet[str]
+    ) -> AsyncIterator[InstallHooks]:
+        yield InstallHooks()
+
+
 class Client:
     """A running Sync. `until` waits for a fact; `applied` is every set it told of."""
 
@@ -100,7 +117,7 @@ class Client:
             publish=self._publish,
             problems=self._set_problems,
             on_applied=self._on_applied,
-            packages=packages,
+            packages=packages or NoPackages(),
             on_full=self.full.append,
         )
 

@@ -7,7 +7,7 @@ import hashlib
 from hypothesis import strategies as st
 
 from agent.paths import overlapping
-from agent.sync.answer_set import Gathered
+from agent.sync.answer_set import AnswerSet
 
 Set = dict[str, bytes]
 
@@ -35,22 +35,22 @@ def known(files: Set) -> dict[str, str]:
     return {path: sha(data) for path, data in files.items()}
 
 
-def whole(files: Set) -> Gathered:
+def whole(files: Set) -> AnswerSet:
     """The answer that says a whole set."""
-    gathered = Gathered()
+    answer_set = AnswerSet()
     for path, data in files.items():
-        gathered.add(path, sha(data), len(data))
-    gathered.refuse_overlaps()
-    return gathered
+        answer_set.add(path, sha(data), len(data))
+    answer_set.refuse_overlaps()
+    return answer_set
 
 
-def delta(old: Set, new: Set) -> Gathered:
+def delta(old: Set, new: Set) -> AnswerSet:
     """The answer that says what `new` has over `old`."""
-    gathered = Gathered()
+    answer_set = AnswerSet()
     for path, data in new.items():
         if old.get(path) != data:
-            gathered.add(path, sha(data), len(data))
+            answer_set.add(path, sha(data), len(data))
     for path in old.keys() - new.keys():
-        gathered.delete(path)
-    gathered.refuse_overlaps(frozenset(old))
-    return gathered
+        answer_set.delete(path)
+    answer_set.refuse_overlaps(frozenset(old))
+    return answer_set

@@ -71,7 +71,7 @@ EXPECTED = {
     ),
     "port_in_use": (
         "Error: listen EADDRINUSE: address already in use 127.0.0.1:3001",
-        "Another program listens on that port. The server has to listen on the port in the variable PORT.",
+        "Another program uses that port. The server has to listen on the port in the variable PORT.",
     ),
     "server_missing": (
         "Error: Cannot find package 'express' (server.mjs)",
@@ -83,14 +83,14 @@ EXPECTED = {
     ),
     "server_rejects": (
         "Error: connect ECONNREFUSED 127.0.0.1:5432 (server.mjs:2)",
-        "Nothing answers at that address from this machine: give the app an address that it can reach.",
+        "No server answers at that address from this machine: set an address that the app can reach here.",
     ),
     "server_syntax": ("SyntaxError: Unexpected identifier 'c' (server.mjs:3)", None),
     "server_throws": ("TypeError: Invalid URL (server.mjs:3)", None),
     "tsconfig_broken": ('SyntaxError: Unexpected token "', None),
     "tsx_missing": (
         "Error: Cannot find module 'gone' (server.ts)",
-        "The import names a file that is not there: correct its path, or add the file.",
+        "The import names a file that does not exist: correct its path, or add the file.",
     ),
     "tsx_syntax": ('Expected "}" but found "c" (server.ts:1)', None),
     "unknown_option": ("error: unknown option '--foo'", None),

@@ -37,7 +37,7 @@ CASES = [
         7,
         "undefined without quotes (JSON takes strings in double quotes, numbers, true, false and null)",
     ),
-    ('{"a": 01}', 1, 7, "01, which is no number of JSON (it takes numbers such as 1, -2.5 and 1e6)"),
+    ('{"a": 01}', 1, 7, "01, which is not a JSON number (valid: numbers such as 1, -2.5 and 1e6)"),
     ('{"a": 1} x', 1, 10, '"x" after the end of the outermost value (JSON takes one value)'),
     ('{"a": 1}\n}', 2, 1, '"}" after the end of the outermost value (JSON takes one value)'),
     ('{\n  // why\n  "a": 1\n}', 2, 3, "a comment (JSON takes none)"),

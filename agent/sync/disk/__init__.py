@@ -1,4 +1,4 @@
-"""The workspace on disk: staged files, atomic renames, the journal of what was written.
+"""Writes the workspace: staged files, atomic renames, and a journal of what was written.
 
-Start reading at `store.py`, which the sync loop calls; `apply.py` moves one set into place.
+Start at `store.py`, which the sync loop calls; `apply.py` moves one set into place. Everything here blocks.
 """

@@ -1,7 +1,8 @@
-"""The steps of one burst, done one after the other in an open workspace, and what became true of each.
+"""Runs the steps of one burst in an open workspace and records the result of each.
 
-A step that meets an obstacle is noted and the rest goes on. Doing a burst again after it was cut short gives the same
-end: what is there already is left untouched, what is gone already stays gone.
+A burst is the sequence of renames and deletions that makes one set current. A step that fails is noted and the others
+go on. Repeating an interrupted burst gives the same result: what is already in place is left untouched, and what is
+already deleted stays deleted.
 """
 
 from __future__ import annotations
@@ -10,38 +11,38 @@ from collections import deque
 from pathlib import Path
 
 from agent.paths import overlapping
-from agent.sync.disk.journal import Manifest, Record, Step
+from agent.sync.disk.journal import FileRecord, JournalStep, Manifest
 from agent.sync.disk.staging import Stage
 from agent.sync.disk.workspace_tree import Obstacle, Tree
 
 
 class Burst:
-    """`records`: path → what the file is now; `template`: the same of the template's files. `written`, `removed`: the
-    paths in the order they were done.
-    `notes`: (path, the end of a sentence) for its owner. `unfinished`: the first of them that may go through later.
-    """
-
-    def __init__(self, steps: tuple[Step, ...], stage: Stage, manifest: Manifest, aside: Path) -> None:
+    def __init__(self, steps: tuple[JournalStep, ...], stage: Stage, manifest: Manifest, aside: Path) -> None:
+        """`aside`: the folder that keeps edits which this burst replaces."""
         self._left = deque(steps)
         self._arriving = frozenset(step.path for step in steps if step.kind == "put")
         self._stage = stage
         self._manifest = manifest
         self.aside = aside
-        self.records: dict[str, Record] = {}
-        self.template: dict[str, Record] = {}
+        self.records: dict[str, FileRecord] = {}
+        """Path → the set's file that is there now."""
+        self.template: dict[str, FileRecord] = {}
+        """Path → the template's file that is there now."""
         self.written: list[str] = []
         self.removed: list[str] = []
         self.notes: list[tuple[str, str]] = []
+        """(path, the end of a sentence), shown as problems."""
         self.unfinished: tuple[str, str] | None = None
+        """The first note of a step that failed and may succeed later."""
 
-    def do(self, tree: Tree, count: int | None = None) -> None:
-        """Do the next `count` steps, or all that are left. Never raises an OSError: a burst goes on to its end, and
-        what was done of it is known.
+    def run(self, tree: Tree, count: int | None = None) -> None:
+        """Run the next `count` steps, or all that are left. Raises no OSError, so that a burst always runs to its end
+        and the result of each step is known.
         """
         for _ in range(len(self._left) if count is None else count):
-            self._do(tree, self._left.popleft())
+            self._run_step(tree, self._left.popleft())
 
-    def _do(self, tree: Tree, step: Step) -> None:
+    def _run_step(self, tree: Tree, step: JournalStep) -> None:
         try:
             match step.kind:
                 case "folder":
@@ -51,42 +52,43 @@ class Burst:
                 case "remove":
                     self._remove(tree, step)
         except Obstacle as obstacle:
-            self._stopped(step.path, str(obstacle), passing=obstacle.passing)
+            self._note_obstacle(step.path, str(obstacle), transient=obstacle.transient)
         except OSError as error:
-            self._stopped(step.path, f"could not be written: {error.strerror or error}", passing=True)
+            self._note_obstacle(step.path, f"could not be written: {error.strerror or error}", transient=True)
 
-    def _put(self, tree: Tree, step: Step) -> None:
+    def _put(self, tree: Tree, step: JournalStep) -> None:
         try:
             new = self._stage.record(step.name, step.sha256)
-        except FileNotFoundError:  # moved in before the burst was cut short, or lost with a power cut
-            adopted = tree.adopt(step.path, step.sha256)
-            if adopted is None:
-                raise Obstacle("was not written: its staged bytes are gone", passing=True) from None
-            self._records(step)[step.path] = adopted
+        except FileNotFoundError:  # renamed into place before an interruption, or lost in a power failure
+            in_place = tree.record_if_equal(step.path, step.sha256)
+            if in_place is None:
+                raise Obstacle("was not written: its staged bytes are gone", transient=True) from None
+            self._records(step)[step.path] = in_place
             return
         known = self._known(step.path)
-        done = tree.put(step.path, new, self._stage.folder, step.name, known=known, aside=self.aside)
-        self._records(step)[step.path] = done.record
-        if done.touched:
+        result = tree.put(step.path, new, self._stage.folder, step.name, known=known, aside=self.aside)
+        self._records(step)[step.path] = result.record
+        if result.changed:
             self.written.append(step.path)
-        self._note(step.path, done.note)
+        self._note(step.path, result.note)
 
-    def _records(self, step: Step) -> dict[str, Record]:
+    def _records(self, step: JournalStep) -> dict[str, FileRecord]:
         return self.template if step.template else self.records
 
-    def _known(self, path: str) -> Record | None:
+    def _known(self, path: str) -> FileRecord | None:
         return self._manifest.files.get(path) or self._manifest.template.get(path)
 
-    def _remove(self, tree: Tree, step: Step) -> None:
+    def _remove(self, tree: Tree, step: JournalStep) -> None:
         known = self._known(step.path)
         note = tree.remove(step.path, known=known, aside=self.aside)
         self.removed.append(step.path)
+        # On a repeated burst, the file or folder there may be one that the burst itself wrote before the interruption.
         if step.path not in overlapping({step.path} | self._arriving if note else ()):
-            self._note(step.path, note)  # else it is this burst's own that stands there, from before it was cut short
+            self._note(step.path, note)
 
-    def _stopped(self, path: str, why: str, *, passing: bool) -> None:
+    def _note_obstacle(self, path: str, why: str, *, transient: bool) -> None:
         self.notes.append((path, why))
-        if passing and self.unfinished is None:
+        if transient and self.unfinished is None:
             self.unfinished = (path, why)
 
     def _note(self, path: str, note: str | None) -> None:

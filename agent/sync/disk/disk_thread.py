@@ -1,7 +1,7 @@
-"""The one thread that all blocking work of this room runs on, so that the loop never waits for a disk.
+"""Runs all blocking disk work of the sync on one thread, so that the event loop never blocks on the disk.
 
-Calls run one after the other. One that has begun ends: when the task that waits for it is cancelled, the wait goes on
-to the call's end before the cancellation does, so that nobody closes the manifest under a burst.
+Calls run one after the other, and a call that has started always finishes: if the awaiting task is cancelled, the
+cancellation is raised only after the call has returned. So the manifest is never closed during a burst.
 """
 
 from __future__ import annotations
@@ -32,5 +32,5 @@ class DiskThread:
             raise
 
     def close(self) -> None:
-        """Let the thread end after what it is doing. Does not wait, and can be said twice."""
+        """Let the thread end after its current call. Does not wait. Idempotent."""
         self._pool.shutdown(wait=False)

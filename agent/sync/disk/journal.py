@@ -1,4 +1,4 @@
-"""What is on disk and whose doing it was: a journal in STATE_DIR, one JSON record a line.
+"""Records which files the agent wrote: a journal in STATE_DIR with one JSON object per line.
 
     {"v": 1, "app": …, "api": …, "etag": …, "revision": …, "complete": …,
      "files": {path: [sha256, size, mtime_ns, inode]}, "template": {path: […]}}
@@ -6,13 +6,13 @@
     {"commit": {"files": {…}, "template": {…}, "removed": [path], "etag": …, "revision": …, "complete": …}}
     {"closed": true}
 
-Invariants: the first line is a whole state and later lines change it. `commit` is on stable storage before it returns,
-and only then does a set count as applied. A journal that does not end in `closed` was left by a kill: the disk is read
-again before the journal is believed. A `begin` without its `commit` says what the burst would have done, so that the
-next start can finish it and does not take our own half-written set for somebody's edits. `begin` is not forced to
-storage: a kill keeps it, and after a power cut the worst is one needless copy kept aside.
+Invariants: the first line is a complete state and later lines change it. `commit` is on stable storage before it
+returns, and only then does a set count as applied. A journal that does not end in `closed` was left by a killed agent:
+the files are hashed before the journal is trusted. A `begin` without a `commit` lists the steps of an interrupted
+burst, so that the next start can finish it and does not mistake a half-written set for edits. `begin` is not fsynced:
+it survives a kill, and after a power failure the worst result is one needless copy kept aside.
 
-What must not live here: the workspace itself (tree.py), and when to do what (apply.py).
+What must not live here: access to the workspace (workspace_tree.py), and the order of steps (store.py, apply.py).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 COMPACT_BYTES = 1024 * 1024
-"""A journal that has grown by more than this and its first line's length is written anew."""
+"""The journal is rewritten once its later lines exceed this plus the length of its first line."""
 
 
-class Record(NamedTuple):
-    """A managed file as the agent left it. The last three tell whether it was touched, without reading it."""
+class FileRecord(NamedTuple):
+    """A managed file as the agent wrote it. The last three fields show a change without reading the file."""
 
     sha256: str
     size: int
@@ -39,56 +39,62 @@ class Record(NamedTuple):
     inode: int
 
 
-class Step(NamedTuple):
-    """One operation of a burst; a put carries its hash and the name its bytes are staged under. `template`: the file is
-    the template's and not one of the set.
-    """
+class JournalStep(NamedTuple):
+    """One operation of a burst."""
 
     kind: Literal["folder", "put", "remove"]
     path: str
     sha256: str = ""
     name: str = ""
+    """The name under which the bytes of a put are staged."""
     template: bool = False
+    """The file comes from the template and not from the backend's set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One burst, in order, and the tag and revision that the disk stands for afterwards."""
+    """The steps of one burst in order, and the tag and revision of the set that is on disk afterwards."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[JournalStep, ...]
     etag: str | None
     revision: int | None
 
 
-class Foreign(Exception):
-    """The state folder belongs to another app."""
+class ForeignState(Exception):
+    """STATE_DIR belongs to another app."""
 
 
 class Manifest:
-    """The journal and the state it stands for. Used by one thread at a time; every call may block on the disk."""
+    """The journal and the state it describes. Not thread-safe; every call may block on the disk."""
 
     def __init__(self, path: Path, *, app: str, api: str) -> None:
         self._path = path
         self._app = app
         self._api = api
-        self._log: int | None = None
-        self._grown = 0
-        self._whole = 0
-        self._behind = False
-        self.files: dict[str, Record] = {}
-        self.template: dict[str, Record] = {}
+        self._file: int | None = None
+        self._appended_bytes = 0
+        self._first_line_bytes = 0
+        self._needs_rewrite = False
+        """The file may lack a change or end in half a line, so the next commit writes the complete state."""
+        self.files: dict[str, FileRecord] = {}
+        """Managed path → the file of the backend's set there."""
+        self.template: dict[str, FileRecord] = {}
+        """Path → the template's file there. No path is in both."""
         self.etag: str | None = None
         self.revision: int | None = None
         self.complete = False
+        """`files` is one whole set of the backend."""
         self.unclean = False
+        """The previous run was not closed cleanly."""
         self.intent: Intent | None = None
+        """A burst that was begun and not committed."""
         self.damaged: str | None = None
+        """Why the previous journal could not be read."""
 
     def open(self) -> None:
-        """Read what is there and start a new journal. Raises Foreign when it is another app's.
+        """Read the existing journal and start a new one. An unreadable journal is kept beside the new one.
 
-        Afterwards `unclean` says that the last life was not closed, `intent` is the burst that it may have left
-        unfinished, and `damaged` is why a journal could not be read (it is kept beside the new one).
+        Raises ForeignState if it belongs to another app.
         """
         try:
             self._replay(self._path.read_bytes())
@@ -104,93 +110,93 @@ class Manifest:
 
     def begin(self, intent: Intent) -> None:
         self.intent = intent
-        self._append(_begun(intent))
+        self._append(_begin_line(intent))
 
     def commit(
         self,
-        files: Mapping[str, Record],
+        files: Mapping[str, FileRecord],
         removed: Iterable[str],
         *,
-        template: Mapping[str, Record] | None = None,
+        template: Mapping[str, FileRecord] | None = None,
         etag: str | None,
         revision: int | None,
         complete: bool,
     ) -> None:
-        """Make what was done the truth, on stable storage. `complete`: the files are one whole set of the backend's.
-        `template`: files of the template that were put in place. A path is the set's or the template's, never both.
+        """Record the result of a burst on stable storage. `complete`: the files are one whole set of the backend.
+        `template`: files of the template that were placed.
         """
-        done = {"files": files, "template": template or {}, "removed": [*removed]}
-        self._change(done)
+        changes = {"files": files, "template": template or {}, "removed": [*removed]}
+        self._apply_commit(changes)
         self.etag, self.revision, self.complete, self.intent = etag, revision, complete, None
         try:
-            if self._behind or self._grown > COMPACT_BYTES + self._whole:
+            if self._needs_rewrite or self._appended_bytes > COMPACT_BYTES + self._first_line_bytes:
                 self._rewrite()
                 return
-            self._behind = True  # until it is on stable storage: a later commit writes the whole state instead
-            self._append({"commit": {**done, "etag": etag, "revision": revision, "complete": complete}})
-            self._force()
-            self._behind = False
+            self._needs_rewrite = True  # until the line is on stable storage
+            self._append({"commit": {**changes, "etag": etag, "revision": revision, "complete": complete}})
+            self._fdatasync()
+            self._needs_rewrite = False
         except OSError:
-            self.etag, self.complete = None, False  # it does not count as applied: the set is asked for again, whole
+            self.etag, self.complete = None, False  # not applied: the whole set is requested again
             raise
 
     @property
     def exists(self) -> bool:
-        """Whether an agent has worked here before."""
+        """True if an earlier run used this STATE_DIR."""
         return self._path.exists()
 
-    def adopt_template(self, files: Mapping[str, Record]) -> None:
-        """Record which files of the template stand in the workspace, while no file of a set does."""
+    def adopt_template(self, files: Mapping[str, FileRecord]) -> None:
+        """Record the template's files that are in the workspace before the first set."""
         self.template = dict(files)
         self._rewrite()
 
-    def besides(self, paths: AbstractSet[str]) -> tuple[int, int]:
-        """How many files there are, and of how many bytes, without those at `paths`."""
+    def totals_without(self, paths: AbstractSet[str]) -> tuple[int, int]:
+        """The number of managed files and their bytes, not counting those at `paths`."""
         without = self.files.keys() & paths
         size = sum(record.size for record in self.files.values()) - sum(self.files[path].size for path in without)
         return len(self.files) - len(without), size
 
     def close(self) -> None:
-        """End this life in order. Idempotent."""
-        if self._log is None:
+        """Mark the journal as closed cleanly. Idempotent."""
+        if self._file is None:
             return
         try:
-            if self._behind:
+            if self._needs_rewrite:
                 self._rewrite()
             self._append({"closed": True})
-            self._force()
+            self._fdatasync()
         finally:
-            os.close(self._log)
-            self._log = None
+            os.close(self._file)
+            self._file = None
 
-    def _change(self, done: Mapping[str, Any]) -> None:
-        files, template = _records(done["files"]), _records(done.get("template", {}))
-        for path in (*done["removed"], *template):
+    def _apply_commit(self, changes: Mapping[str, Any]) -> None:
+        files, template = _records(changes["files"]), _records(changes.get("template", {}))
+        for path in (*changes["removed"], *template):
             self.files.pop(path, None)
-        for path in (*done["removed"], *files):
+        for path in (*changes["removed"], *files):
             self.template.pop(path, None)
         self.files |= files
         self.template |= template
 
-    def _force(self) -> None:
-        if self._log is not None:
-            os.fdatasync(self._log)
+    def _fdatasync(self) -> None:
+        if self._file is not None:
+            os.fdatasync(self._file)
 
     def _append(self, record: Mapping[str, Any]) -> None:
-        if self._log is None:
+        if self._file is None:
             raise ValueError("the manifest is closed")
         line = _line(record)
-        end = self._whole + self._grown
+        end = self._first_line_bytes + self._appended_bytes
         try:
-            _write(self._log, line)
+            _write(self._file, line)
         except OSError:
-            self._behind = True  # half a line may be left: the next commit writes the whole state
-            os.ftruncate(self._log, end)
+            self._needs_rewrite = True  # half a line may be left
+            os.ftruncate(self._file, end)
             raise
-        self._grown += len(line)
+        self._appended_bytes += len(line)
 
     def _rewrite(self) -> None:
-        """Write the whole state as a new journal's first line, and put it in the old one's place in one step."""
+        """Write the complete state as the first line of a new journal, and rename it over the old one."""
         state = {
             "v": 1,
             "app": self._app,
@@ -201,18 +207,18 @@ class Manifest:
             "files": self.files,
             "template": self.template,
         }
-        lines = _line(state) + (_line(_begun(self.intent)) if self.intent is not None else b"")
+        lines = _line(state) + (_line(_begin_line(self.intent)) if self.intent is not None else b"")
         fresh = self._path.with_suffix(".new")
-        self._behind = True  # until all of it went through
-        log = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, 0o600)
+        self._needs_rewrite = True  # until all of it succeeded
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, 0o600)
         try:
-            _write(log, lines)
-            os.fsync(log)
+            _write(file, lines)
+            os.fsync(file)
             fresh.replace(self._path)
         except OSError:
-            os.close(log)
+            os.close(file)
             raise
-        old, self._log, self._grown, self._whole = self._log, log, 0, len(lines)
+        old, self._file, self._appended_bytes, self._first_line_bytes = self._file, file, 0, len(lines)
         if old is not None:
             os.close(old)
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -220,17 +226,17 @@ class Manifest:
             os.fsync(folder)
         finally:
             os.close(folder)
-        self._behind = False
+        self._needs_rewrite = False
 
     def _replay(self, journal: bytes) -> None:
         lines = journal.split(b"\n")
-        if lines[-1]:  # a last line without its newline was being written when the kill came: it never counted
+        if lines[-1]:  # a last line without a newline was interrupted by a kill, and was never valid
             self.unclean = True
         first = orjson.loads(lines[0])
         if first["v"] != 1:
             raise ValueError(f"it is of version {first['v']}")
         if first["app"] != self._app:
-            raise Foreign(first["app"])
+            raise ForeignState(first["app"])
         self.files = _records(first["files"])
         self.template = _records(first.get("template", {}))
         self.etag, self.revision, self.complete = first["etag"], first["revision"], first["complete"]
@@ -241,31 +247,33 @@ class Manifest:
             if "begin" in entry:
                 self.intent = _intent(entry["begin"])
             elif "commit" in entry:
-                done = entry["commit"]
-                self._change(done)
-                self.etag, self.revision, self.complete = done["etag"], done["revision"], done["complete"]
+                changes = entry["commit"]
+                self._apply_commit(changes)
+                self.etag, self.revision, self.complete = changes["etag"], changes["revision"], changes["complete"]
                 self.intent = None
         self.unclean = self.unclean or not closed
-        if first["api"] != self._api:  # another backend's tag and numbers say nothing about this one's
+        if first["api"] != self._api:  # tags and revisions of another backend do not apply to this one
             self.etag = self.revision = None
 
 
-def _records(files: Mapping[str, Sequence[Any]]) -> dict[str, Record]:
-    return {path: Record(*record) for path, record in files.items()}
+def _records(files: Mapping[str, Sequence[Any]]) -> dict[str, FileRecord]:
+    return {path: FileRecord(*record) for path, record in files.items()}
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
     return orjson.dumps(record, default=list, option=orjson.OPT_APPEND_NEWLINE)  # a named tuple is written as an array
 
 
-def _write(log: int, data: bytes) -> None:
+def _write(file: int, data: bytes) -> None:
     while data:
-        data = data[os.write(log, data) :]
+        data = data[os.write(file, data) :]
 
 
-def _begun(intent: Intent) -> Mapping[str, Any]:
+def _begin_line(intent: Intent) -> Mapping[str, Any]:
     return {"begin": {"steps": intent.steps, "etag": intent.etag, "revision": intent.revision}}
 
 
-def _intent(begun: Mapping[str, Any]) -> Intent:
-    return Intent(tuple(Step(*step) for step in begun["steps"]), begun["etag"], begun["revision"])
+def _intent(begin_entry: Mapping[str, Any]) -> Intent:
+    return Intent(
+        tuple(JournalStep(*step) for step in begin_entry["steps"]), begin_entry["etag"], begin_entry["revision"]
+    )

@@ -1,8 +1,8 @@
-"""The staging folder: bytes that have arrived and are not in the workspace yet.
+"""The staging folder: bytes that were received and are not in the workspace yet.
 
-It lies in STATE_DIR, outside of what any watcher sees and on the workspace's filesystem, so that moving a file in is
-one rename. A name that stands here is a whole file whose hash was checked, and is named by that hash: bytes of an
-attempt that failed are there for the next one. Every call may block on the disk.
+It is in STATE_DIR, which no file watcher sees, on the filesystem of the workspace, so that moving a file in is one
+rename. Every file here is complete, its hash was checked, and the hash is its name. Bytes of a failed attempt are
+reused by the next one. Every call may block on the disk.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from agent.sync.disk.journal import Record
+from agent.sync.disk.journal import FileRecord
 
 Owner = tuple[int, int]
 """User and group."""
@@ -20,12 +20,12 @@ Owner = tuple[int, int]
 
 class Stage:
     def __init__(self, folder: Path, owner: Owner | None = None) -> None:
-        """`owner`: whose the files are to be in the workspace, where that is not the agent's own user."""
+        """`owner`: the owner of the files in the workspace, if that is not the agent's own user."""
         self._owner = owner
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._names = self._listed()
+            self._names = self._list_names()
         except OSError:
             os.close(self.folder)
             raise
@@ -37,17 +37,17 @@ class Stage:
         if sha256 not in self._names:
             self._write(sha256, data)
 
-    def receive(self, sha256: str) -> Receiver:
-        """Take in bytes that come in pieces; they stand under their hash only once `finish` has checked it."""
-        return Receiver(self, sha256)
+    def open_writer(self, sha256: str) -> StagedWriter:
+        """A writer for bytes that arrive in pieces. They are staged under their hash once `finish` has checked it."""
+        return StagedWriter(self, sha256)
 
-    def take(self, sha256: str, place: int, *, again: bool) -> str:
-        """The name of a file of these bytes, to rename away. `again`: another path needs the same bytes later, so this
-        one gets a copy, whose name `place` makes unlike every other.
+    def name_to_rename(self, sha256: str, index: int, *, again: bool) -> str:
+        """The name of a staged file with these bytes, to be renamed into place. `again`: another path needs the same
+        bytes later, so this one gets a copy, whose name is made unique by `index`.
         """
         if not again:
             return sha256
-        name = f"{sha256}.{place}"
+        name = f"{sha256}.{index}"
         self._write(name, self.read(sha256))
         return name
 
@@ -55,13 +55,13 @@ class Stage:
         with os.fdopen(os.open(sha256, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder), "rb") as source:
             return source.read()
 
-    def record(self, name: str, sha256: str) -> Record:
-        """What will be true of the file once it was renamed. Raises FileNotFoundError when it is gone."""
+    def record(self, name: str, sha256: str) -> FileRecord:
+        """The record that the file will have after the rename. Raises FileNotFoundError if it is gone."""
         there = os.stat(name, dir_fd=self.folder, follow_symlinks=False)
-        return Record(sha256, there.st_size, there.st_mtime_ns, there.st_ino)
+        return FileRecord(sha256, there.st_size, there.st_mtime_ns, there.st_ino)
 
     def drop_unless(self, name: str, sha256: str) -> None:
-        """Take `name` away when it no longer is these bytes: asked after a kill or a power cut."""
+        """Delete `name` if its bytes do not match, as is possible after a kill or a power failure."""
         with suppress(FileNotFoundError):
             with os.fdopen(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder), "rb") as file:
                 whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
@@ -69,9 +69,9 @@ class Stage:
                 os.unlink(name, dir_fd=self.folder)
 
     def clear(self) -> None:
-        """Take everything away. What cannot be is written over when its name is needed again."""
+        """Delete everything. A file that cannot be deleted is overwritten when its name is needed again."""
         self._names.clear()
-        for name in self._listed():
+        for name in self._list_names():
             with suppress(OSError):
                 os.unlink(name, dir_fd=self.folder)
 
@@ -81,7 +81,7 @@ class Stage:
             with suppress(OSError):
                 os.close(folder)
 
-    def _listed(self) -> set[str]:
+    def _list_names(self) -> set[str]:
         with os.scandir(self.folder) as entries:
             return {entry.name for entry in entries}
 
@@ -109,13 +109,13 @@ class Stage:
                 raise
         return file
 
-    def admit(self, partial: str, sha256: str) -> None:
+    def accept(self, partial: str, sha256: str) -> None:
         os.rename(partial, sha256, src_dir_fd=self.folder, dst_dir_fd=self.folder)
         self._names.add(sha256)
 
 
-class Receiver:
-    """One file on its way in. Nothing is on the disk before the first write, so that one which is never used leaves
+class StagedWriter:
+    """Writes one staged file piece by piece. The file is created by the first write, so that an unused writer leaves
     nothing behind.
     """
 
@@ -137,21 +137,21 @@ class Receiver:
             view = view[os.write(self._file, view) :]
 
     def finish(self) -> bool:
-        """Whether the bytes were the expected ones, and stand in the stage now."""
+        """Stage the file if its hash matches. Returns whether it does."""
         try:
             whole = self._hash.hexdigest() == self._sha256
             if whole:
-                self.write(b"")  # a file of no bytes is a file all the same
-                self._stage.admit(self._partial, self._sha256)
+                self.write(b"")  # creates the file if it is empty
+                self._stage.accept(self._partial, self._sha256)
         finally:
             self.abandon()
         return whole
 
     def abandon(self) -> None:
-        """Close the file and take away what was not admitted. Idempotent."""
+        """Close the file, and delete it if it was not accepted. Idempotent."""
         if self._file >= 0:
             file, self._file = self._file, -1
-            with suppress(OSError):  # every byte was written or said not to be; a name that stays is cleared later
+            with suppress(OSError):  # write errors were raised before; a file that stays is cleared later
                 os.close(file)
             with suppress(OSError):
                 os.unlink(self._partial, dir_fd=self._stage.folder)

@@ -1,11 +1,11 @@
-"""The workspace: reads it and changes it, one path at a time, never through a link.
+"""Reads and changes the workspace, one path at a time, without ever following a symbolic link.
 
-User code runs in here and may do anything at any moment: plant links, swap folders, leave pipes where files were. So
-every folder is opened relative to the one above it without following links, and everything is done relative to that
-descriptor; a path is never handed to the kernel whole. A file is replaced by one rename, so it is whole at any moment
-and never missing. Bytes that are not the agent's own are kept aside before they are replaced.
+The app's code runs in the workspace and may do anything at any time: create links, swap folders, put pipes where files
+were. So each folder is opened with O_NOFOLLOW relative to its parent, and every operation is relative to that
+descriptor; the kernel never resolves a whole path. A file is replaced by one rename, so it is always complete and never
+missing. Bytes that the agent did not write are kept aside before they are replaced.
 
-What must not live here: which paths, and in which order (plan.py), and what became true of it (manifest.py).
+What must not live here: which paths, and in which order (plan.py), and the record of the result (journal.py).
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from agent.nofollow import open_file, open_folder
 from agent.paths import MAX_FILE_BYTES, MAX_PATH_BYTES, NEXT_WRITES, RESERVED
-from agent.sync.disk.journal import Record
+from agent.sync.disk.journal import FileRecord
 from agent.sync.disk.staging import Owner
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_FOLDERS = 64
-_LOOKED_AT_MOST = 200_000
-"""Names that `find` looks at: ten times what an app may have; user code may have made millions."""
+_ENTRIES_MOST = 200_000
+"""A walk ends after this many entries, ten times what an app may have: the app's code may have created millions."""
 
 
 class Obstacle(Exception):
-    """This one path could not be done; the rest goes on. `passing`: the same may go through later by itself."""
+    """The operation on one path failed; others can go on. `transient`: the same operation may succeed later."""
 
-    def __init__(self, why: str, *, passing: bool = False) -> None:
+    def __init__(self, why: str, *, transient: bool = False) -> None:
         super().__init__(why)
-        self.passing = passing
+        self.transient = transient
 
 
-class Done(NamedTuple):
-    """A file that was put: what is there now, whether it had to be written, and what its owner should know."""
-
-    record: Record
-    touched: bool
+class PutResult(NamedTuple):
+    record: FileRecord
+    """The file that is there now."""
+    changed: bool
+    """False if the wanted bytes were there already."""
     note: str | None = None
+    """The end of a sentence, shown as a problem."""
 
 
 class Tree:
-    """A hold on the workspace for one burst or one look. Not for two threads at once."""
+    """Open descriptors of the workspace for one burst or one check. Not thread-safe."""
 
     def __init__(self, root: Path, owner: Owner | None = None) -> None:
-        """`owner`: whose new folders are to be, where that is not the agent's own user."""
+        """`owner`: the owner of new folders, if that is not the agent's own user."""
         self._owner = owner
         self._folders: OrderedDict[str, int] = OrderedDict()
-        self._root = os.open(root, _FOLDER)
+        self._root = open_folder(root)
 
     def __enter__(self) -> Self:
         return self
@@ -66,39 +66,41 @@ class Tree:
             _close(folder)
         self._folders.clear()
 
-    def own(self) -> None:
-        """Give the workspace itself, and nothing in it, to its owner. Raises OSError."""
-        self._give(self._root)
+    def give_root_to_owner(self) -> None:
+        """Change the owner of the workspace folder, not of its contents. Raises OSError."""
+        self._chown_if_ours(self._root)
 
     def make_folder(self, path: str) -> None:
         with _obstacles():
-            self._give(self._folder(path, create=True))  # again, since a kill may have come between making and giving
+            self._chown_if_ours(self._folder(path, create=True))  # a kill may have come between mkdir and chown
 
-    def put(self, path: str, new: Record, staging: int, name: str, *, known: Record | None, aside: Path) -> Done:
-        """Move the staged file `name` of the folder `staging` to `path`.
+    def put(
+        self, path: str, new: FileRecord, staging: int, name: str, *, known: FileRecord | None, aside: Path
+    ) -> PutResult:
+        """Rename the staged file `name` of the folder `staging` to `path`.
 
-        `known` is what the agent last left there. Anything else is kept under `aside` first, unless it already is the
-        wanted bytes: those are left untouched.
+        `known` is the file that the agent last wrote there. A file with other bytes is kept under `aside` first. If it
+        already has the wanted bytes, it is left untouched.
         """
         with _obstacles():
             folder, last = self._parent(path, create=True)
             there = _lstat(last, folder)
             note = None
             if there is not None and stat.S_ISREG(there.st_mode):
-                if not untouched(there, known):
+                if not is_untouched(there, known):
                     if there.st_size == new.size and _hash(last, folder) == new.sha256:
-                        return Done(_record(there, new.sha256), touched=False)
-                    note = self._keep(path, there, known, aside)
+                        return PutResult(_record(there, new.sha256), changed=False)
+                    note = self._keep_aside(path, there, known, aside)
             elif there is not None and stat.S_ISDIR(there.st_mode):
-                self._forget(path)
+                self._close_folders(path)
                 os.rmdir(last, dir_fd=folder)
             elif there is not None:
-                note = "was a link or no regular file on the disk; it was replaced, and what it led to was not touched"
+                note = "was a link or special file on disk; it was replaced, and the target of a link was not touched"
             os.rename(name, last, src_dir_fd=staging, dst_dir_fd=folder)
-            return Done(new, touched=True, note=note)
+            return PutResult(new, changed=True, note=note)
 
-    def adopt(self, path: str, sha256: str) -> Record | None:
-        """The record of `path` when it already holds these bytes."""
+    def record_if_equal(self, path: str, sha256: str) -> FileRecord | None:
+        """The record of `path` if it already holds these bytes, else None."""
         try:
             folder, last = self._parent(path, create=False)
             there = os.lstat(last, dir_fd=folder)
@@ -107,37 +109,39 @@ class Tree:
             return None
         return _record(there, sha256) if same else None
 
-    def remove(self, path: str, *, known: Record | None, aside: Path) -> str | None:
-        """Delete `path` and the folders that this leaves empty. What is no file any more is not ours to delete.
-        Returns what its owner should know.
+    def remove(self, path: str, *, known: FileRecord | None, aside: Path) -> str | None:
+        """Delete the file `path` and the folders that this leaves empty. A folder that replaced the file stays.
+        Returns a note (the end of a sentence) if the file was not as expected.
         """
         with _obstacles():
             try:
                 folder, last = self._parent(path, create=False)
             except FileNotFoundError:
                 return None
-            except Obstacle as obstacle:  # the file went with its folder; what stands there now is not ours
+            except Obstacle as obstacle:  # its folder was replaced by something else, so the file is gone
                 return str(obstacle)
             there = _lstat(last, folder)
             note = None
             if there is None:
                 return None
             if stat.S_ISDIR(there.st_mode):
-                return "became a folder on the disk; it was left alone"
-            if stat.S_ISREG(there.st_mode) and not untouched(there, known):
-                note = self._keep(path, there, known, aside)
+                return "became a folder on disk; it was not deleted"
+            if stat.S_ISREG(there.st_mode) and not is_untouched(there, known):
+                note = self._keep_aside(path, there, known, aside)
             os.unlink(last, dir_fd=folder)
-            self._prune(path)
+            self._remove_empty_parents(path)
             return note
 
-    def look(self, path: str, known: Record, *, read: bool) -> Record | None:
-        """The record of `path` when it still holds the bytes of `known`, else None. `read`: believe no time stamp."""
+    def verify(self, path: str, known: FileRecord, *, read: bool) -> FileRecord | None:
+        """The record of `path` if it still holds the bytes of `known`, else None. `read`: hash it even if its time
+        stamp is unchanged.
+        """
         try:
             folder, last = self._parent(path, create=False)
             there = os.lstat(last, dir_fd=folder)
             if not stat.S_ISREG(there.st_mode):
                 return None
-            if path in NEXT_WRITES or (untouched(there, known) and not read):
+            if path in NEXT_WRITES or (is_untouched(there, known) and not read):
                 return known
             same = there.st_size == known.size and _hash(last, folder) == known.sha256
         except (OSError, Obstacle):
@@ -145,29 +149,29 @@ class Tree:
         return _record(there, known.sha256) if same else None
 
     def open(self, path: str) -> int:
-        """A descriptor to read the regular file `path`; raises Obstacle."""
+        """A descriptor for reading the regular file `path`. Raises Obstacle."""
         with _obstacles():
             folder, last = self._parent(path, create=False)
             return _open(last, folder)
 
-    def find(self, sizes: frozenset[int]) -> dict[str, str]:
+    def find_by_sizes(self, sizes: frozenset[int]) -> dict[str, str]:
         """sha256 → path of every file of one of these sizes, managed or not, outside the reserved folders."""
         found: dict[str, str] = {}
         for path, entry, folder in self._walk():
-            with suppress(OSError, Obstacle):  # user code may take a file away between two looks
+            with suppress(OSError, Obstacle):  # the app's code may delete a file at any time
                 if entry.stat(follow_symlinks=False).st_size in sizes:
                     found[_hash(entry.name, folder)] = path
         return found
 
-    def paths(self, most: int) -> list[str]:
+    def first_paths(self, most: int) -> list[str]:
         """The first `most` regular files outside the reserved folders, in no order."""
         return [path for path, _, _ in islice(self._walk(), most)]
 
     def _walk(self) -> Iterator[tuple[str, os.DirEntry[str], int]]:
         """Every regular file outside the reserved folders: its path, its entry and its open folder."""
         waiting = [""]
-        left = _LOOKED_AT_MOST
-        while waiting:  # one folder after the other: user code may have nested them deeper than calls can be
+        left = _ENTRIES_MOST
+        while waiting:  # not recursive: the app's code may nest folders deeper than the recursion limit
             path = waiting.pop()
             with suppress(OSError, Obstacle), os.scandir(folder := self._folder(path, create=False)) as entries:
                 for entry in islice(entries, left):
@@ -179,8 +183,8 @@ class Tree:
                     elif entry.is_file(follow_symlinks=False):
                         yield below, entry, folder
 
-    def _keep(self, path: str, there: os.stat_result, known: Record | None, aside: Path) -> str | None:
-        """Link bytes that are not ours under `aside`; say so where they replace a file that the agent had written."""
+    def _keep_aside(self, path: str, there: os.stat_result, known: FileRecord | None, aside: Path) -> str | None:
+        """Hard-link bytes of somebody else under `aside`. Returns a note if they had replaced a managed file."""
         if path in NEXT_WRITES:
             return None
         folder, last = self._parent(path, create=False)
@@ -191,21 +195,21 @@ class Tree:
         try:
             os.link(last, target, src_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
-            pass  # the same burst, repeated after a kill
+            pass  # this burst is being repeated after a kill
         except OSError as error:
             if error.errno not in {errno.EPERM, errno.EMLINK}:
                 raise
             if not _copy(last, folder, target):
-                return "was made larger than any file of an app; the backend's version took its place"
+                return "was edited on disk to more than an app's file may have; the backend's version replaced it"
         if known is None:
             return None
         where = f"STATE_DIR/{aside.parent.name}/{aside.name}/{path}"
-        return f"was edited on the disk; the backend's version took its place, and the edit is kept in {where}"
+        return f"was edited on disk; the backend's version replaced it, and the edit is kept in {where}"
 
-    def _prune(self, path: str) -> None:
+    def _remove_empty_parents(self, path: str) -> None:
         above = path.rpartition("/")[0]
         while above:
-            self._forget(above)
+            self._close_folders(above)
             parent, _, name = above.rpartition("/")
             try:
                 os.rmdir(name, dir_fd=self._folder(parent, create=False))
@@ -226,15 +230,15 @@ class Tree:
         parent, _, name = path.rpartition("/")
         above = self._folder(parent, create=create)
         try:
-            folder = os.open(name, _FOLDER, dir_fd=above)
+            folder = open_folder(name, above)
         except FileNotFoundError:
             if not create:
                 raise
-            with suppress(FileExistsError):  # somebody was quicker: whether it is a folder shows when it is opened
+            with suppress(FileExistsError):  # created meanwhile; the open fails if it is not a folder
                 os.mkdir(name, 0o755, dir_fd=above)
-            folder = os.open(name, _FOLDER, dir_fd=above)
+            folder = open_folder(name, above)
             try:
-                self._give(folder)
+                self._chown_if_ours(folder)
             except OSError:
                 _close(folder)
                 raise
@@ -242,30 +246,30 @@ class Tree:
             if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
                 raise
             raise Obstacle(
-                f"is not reached: {path} is {_kind(name, above)} on the disk, which is not followed"
+                f"could not be reached: {path} is {_file_type(name, above)} on disk, which is not followed"
             ) from None
         self._folders[path] = folder
         if len(self._folders) > _OPEN_FOLDERS:
             _close(self._folders.popitem(last=False)[1])
         return folder
 
-    def _give(self, folder: int) -> None:
-        """Only what is the agent's own: a folder that already is somebody's stays that."""
+    def _chown_if_ours(self, folder: int) -> None:
+        """Change the owner of a folder if the agent's user owns it."""
         if self._owner is not None and os.fstat(folder).st_uid == os.geteuid():
             os.fchown(folder, *self._owner)
 
-    def _forget(self, path: str) -> None:
-        """Close what is held of a folder that may go away, and of those below it."""
-        for held in [held for held in self._folders if held == path or held.startswith(path + "/")]:
-            _close(self._folders.pop(held))
+    def _close_folders(self, path: str) -> None:
+        """Close the descriptors of a folder that may be deleted, and of the folders below it."""
+        for folder in [each for each in self._folders if each == path or each.startswith(path + "/")]:
+            _close(self._folders.pop(folder))
 
 
-def untouched(there: os.stat_result, known: Record | None) -> bool:
+def is_untouched(there: os.stat_result, known: FileRecord | None) -> bool:
     return known is not None and (there.st_size, there.st_mtime_ns, there.st_ino) == known[1:]
 
 
-def _record(there: os.stat_result, sha256: str) -> Record:
-    return Record(sha256, there.st_size, there.st_mtime_ns, there.st_ino)
+def _record(there: os.stat_result, sha256: str) -> FileRecord:
+    return FileRecord(sha256, there.st_size, there.st_mtime_ns, there.st_ino)
 
 
 def _lstat(name: str, folder: int) -> os.stat_result | None:
@@ -275,18 +279,18 @@ def _lstat(name: str, folder: int) -> os.stat_result | None:
         return None
 
 
-def _kind(name: str, folder: int) -> str:
+def _file_type(name: str, folder: int) -> str:
     there = _lstat(name, folder)
-    return "a link" if there is not None and stat.S_ISLNK(there.st_mode) else "no folder"
+    return "a link" if there is not None and stat.S_ISLNK(there.st_mode) else "not a folder"
 
 
 def _close(folder: int) -> None:
-    with suppress(OSError):  # the descriptor is gone all the same, and nothing was written through it
+    with suppress(OSError):  # the descriptor is closed in any case, and nothing was written through it
         os.close(folder)
 
 
 def _open(name: str, folder: int) -> int:
-    file = os.open(name, _FILE, dir_fd=folder)
+    file = open_file(name, folder)
     try:
         regular = stat.S_ISREG(os.fstat(file).st_mode)
     except OSError:
@@ -294,7 +298,7 @@ def _open(name: str, folder: int) -> int:
         raise
     if not regular:
         _close(file)
-        raise Obstacle("is no regular file on the disk")
+        raise Obstacle("is not a regular file on disk")
     return file
 
 
@@ -304,7 +308,7 @@ def _hash(name: str, folder: int) -> str:
 
 
 def _copy(name: str, folder: int, target: Path) -> bool:
-    """Whether it was small enough to be copied: a file of holes costs its owner nothing."""
+    """Copy the file unless it exceeds MAX_FILE_BYTES (a sparse file can be huge). Returns whether it was copied."""
     with os.fdopen(_open(name, folder), "rb") as source:
         data = source.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
@@ -315,11 +319,11 @@ def _copy(name: str, folder: int, target: Path) -> bool:
 
 @contextmanager
 def _obstacles() -> Iterator[None]:
-    """The system's word about one path, as an Obstacle."""
+    """Convert an OSError to an Obstacle."""
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-            raise Obstacle("is a folder on the disk that holds files which are not the app's") from None
+            raise Obstacle("is a folder on disk that contains other files") from None
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise Obstacle(f"could not be written: {reason}", passing=True) from error
+        raise Obstacle(f"could not be written: {reason}", transient=True) from error

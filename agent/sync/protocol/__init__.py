@@ -1,4 +1,4 @@
-"""The files API as the agent speaks it: the request, the answer's form, and the entries in it.
+"""The agent's side of the files API: requests, answers and their entries (contract, sections 2 and 3).
 
-Start reading at `client.py`; `exchange.py` and `entries.py` are pure and follow docs/protocol.md, section 1.
+Start at `client.py`. `exchange.py` (headers) and `entries.py` (bodies) are pure.
 """

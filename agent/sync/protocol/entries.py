@@ -1,8 +1,7 @@
-"""Bytes ⇄ entries: what an answer of the files API says (contract, sections 2 and 3).
+"""Parses the body of a files answer into entries (contract, sections 2 and 3).
 
-Pure. An answer that is not of the contract's form raises BadAnswer, which names the entry and the field, and then
-nothing of it is applied. A path that may not be written is no fault of the form: it comes through, and the plan
-refuses it alone. Nothing here knows what is on the disk.
+Pure. An answer that violates the contract's format raises BadAnswer, which names the entry and the field, and none of
+it is applied. A forbidden path is not a format error: it is returned, and answer_set.py refuses that entry alone.
 """
 
 from __future__ import annotations
@@ -23,16 +22,17 @@ from agent.paths import shown
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """A file with its bytes. `sha256` is the hash of `data`, checked against the backend's where it gave one."""
+    """A file with its bytes."""
 
     path: str
     data: bytes
     sha256: str
+    """The hash of `data`, checked against content_hash where the backend sent one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A file whose bytes are fetched apart, by their hash."""
+    """A file whose bytes are fetched in a request of their own, by hash."""
 
     path: str
     sha256: str
@@ -49,47 +49,47 @@ Item = Inline | Blob | Deletion
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The last line of a stream: how many lines came before it."""
+    """The last line of an NDJSON body."""
 
     count: int
+    """The number of lines before it."""
 
 
 def parse_json(body: bytes, *, delta: bool) -> Iterator[Item]:
-    """Yield what one JSON answer holds; `delta` says that it is a 226, which may name deletions.
+    """Yield the items of a JSON answer. `delta`: it is a 226, which may contain deletions.
 
-    The form of the whole is checked before the first item; an item's own form when it is reached.
+    The top-level format is checked before the first item, each item's format when it is reached.
     """
-    answer = _loads(body)
-    if not isinstance(answer, dict):
-        raise BadAnswer(f"the answer is {_kind(answer)}, not a JSON object")
-    if answer.get("success") is False:
-        raise BackendError(
-            f"the backend says: {shown(str(answer.get('error') or 'success is false, without a reason'))}"
-        )
-    if answer.get("success") is not True:
-        raise BadAnswer(f"the answer's success is {_kind(answer.get('success'))}, not true")
-    files = answer.get("files")
-    deleted = answer.get("deleted", []) if delta else []
+    payload = _loads(body)
+    if not isinstance(payload, dict):
+        raise BadAnswer(f"the answer is {_json_type(payload)}, not a JSON object")
+    if payload.get("success") is False:
+        reason = shown(str(payload.get("error") or "success is false, without a reason"))
+        raise BackendError(f"the backend reports an error: {reason}")
+    if payload.get("success") is not True:
+        raise BadAnswer(f"the answer's success is {_json_type(payload.get('success'))}, not true")
+    files = payload.get("files")
+    deleted = payload.get("deleted", []) if delta else []
     if not isinstance(files, list):
-        raise BadAnswer(f"the answer's files is {_kind(files)}, not an array")
+        raise BadAnswer(f"the answer's files is {_json_type(files)}, not an array")
     if not isinstance(deleted, list):
-        raise BadAnswer(f"the answer's deleted is {_kind(deleted)}, not an array")
-    for place, entry in enumerate(files):
-        yield _entry(entry, f"files[{place}]")
-    for place, path in enumerate(deleted):
+        raise BadAnswer(f"the answer's deleted is {_json_type(deleted)}, not an array")
+    for index, entry in enumerate(files):
+        yield _entry(entry, f"files[{index}]")
+    for index, path in enumerate(deleted):
         if not isinstance(path, str):
-            raise BadAnswer(f"deleted[{place}] is {_kind(path)}, not a path")
+            raise BadAnswer(f"deleted[{index}] is {_json_type(path)}, not a path")
         yield Deletion(path)
 
 
-def parse_line(line: bytes, place: int, *, delta: bool) -> Item | End:
-    """One line of a stream (NDJSON). `place` counts from 0 and only serves the message."""
-    where = f"line {place + 1}"
+def parse_line(line: bytes, index: int, *, delta: bool) -> Item | End:
+    """Parse one line of an NDJSON body. `index` counts from 0 and is used in messages only."""
+    where = f"line {index + 1}"
     entry = _loads(line)
     if isinstance(entry, dict) and "end" in entry:
         count = _count(entry.get("count"))
         if entry["end"] is not True or count is None:
-            raise BadAnswer(f"{where} is an end without a true end and a count")
+            raise BadAnswer(f"{where} is an end line without a true end and a count")
         return End(count)
     if isinstance(entry, dict) and "deleted" in entry and "content" not in entry:
         if entry["deleted"] is True and isinstance(entry.get("filepath"), str):
@@ -97,30 +97,30 @@ def parse_line(line: bytes, place: int, *, delta: bool) -> Item | End:
                 raise BadAnswer(f"{where} is a deletion, in an answer that is the whole set")
             return Deletion(entry["filepath"])
         if entry["deleted"] is not False:
-            raise BadAnswer(f"{where} is a deletion whose form is wrong")
+            raise BadAnswer(f"{where} is a malformed deletion")
     return _entry(entry, where)
 
 
 def _entry(entry: Any, where: str) -> Inline | Blob:
     if not isinstance(entry, dict):
-        raise BadAnswer(f"{where} is {_kind(entry)}, not an object")
+        raise BadAnswer(f"{where} is {_json_type(entry)}, not an object")
     path = entry.get("filepath")
     if not isinstance(path, str):
-        raise BadAnswer(f"{where} has a filepath that is {_kind(path)}, not text")
+        raise BadAnswer(f"{where} has a filepath that is {_json_type(path)}, not text")
     where = f"{where} ({shown(path)})"
     claimed = _hash(entry.get("content_hash"), where)
     content = entry.get("content")
     if content is None:
         size = _count(entry.get("size"))
         if claimed is None or size is None:
-            raise BadAnswer(f"{where} has no content, and no content_hash and size in its place")
+            raise BadAnswer(f"{where} has neither content nor content_hash with size")
         return Blob(path, claimed, size)
     if not isinstance(content, str):
-        raise BadAnswer(f"{where} has a content that is {_kind(content)}, not text")
+        raise BadAnswer(f"{where} has a content that is {_json_type(content)}, not text")
     data = _decode(content, entry.get("encoding"), where)
     actual = hashlib.sha256(data).hexdigest()
     if claimed not in {None, actual}:
-        raise BadAnswer(f"{where} has bytes whose hash is not its content_hash")
+        raise BadAnswer(f"{where} has content that does not match its content_hash")
     return Inline(path, data, actual)
 
 
@@ -134,7 +134,7 @@ def _decode(content: str, encoding: Any, where: str) -> bytes:
         raise BadAnswer(f"{where} has a content that is not valid Unicode") from None
     except (binascii.Error, ValueError):
         raise BadAnswer(f"{where} has a content that is not base64") from None
-    except TypeError:  # an encoding that cannot even be looked up: an array, an object
+    except TypeError:  # an array or an object is not hashable
         pass
     raise BadAnswer(f"{where} has an encoding that is neither absent nor base64")
 
@@ -150,8 +150,8 @@ def _hash(value: Any, where: str) -> str | None:
 
 
 def _loads(text: bytes) -> Any:
-    """orjson, and where it says no the slower parser: that one lets half a surrogate pair through, which JSON can spell
-    and UTF-8 cannot, so that one unwritable path does not cost the whole set (contract, section 5).
+    """Parse with orjson, and if that fails with the slower json module. json accepts a lone surrogate, which is valid
+    JSON but cannot be encoded as UTF-8, so that one such path does not fail the whole set (contract, section 5).
     """
     try:
         return orjson.loads(text)
@@ -161,7 +161,7 @@ def _loads(text: bytes) -> Any:
         return json.loads(text.decode("utf-8", "surrogateescape"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         start = shown(text[:60].decode("utf-8", "replace"))
-        raise BadAnswer(f"the answer is not JSON or was cut off; it begins with {start!r}") from None
+        raise BadAnswer(f"the answer is not JSON or is incomplete; it begins with {start!r}") from None
 
 
 def _no_constant(name: str) -> None:
@@ -172,7 +172,7 @@ def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _kind(value: Any) -> str:
+def _json_type(value: Any) -> str:
     names = {
         dict: "an object",
         list: "an array",

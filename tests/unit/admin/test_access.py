@@ -16,8 +16,8 @@ def test_whoever_shows_the_key_may_act(header: str) -> None:
 @pytest.mark.parametrize(
     ("header", "says"),
     [
-        (None, "takes the header"),
-        ("", "takes the header"),
+        (None, "requires the header"),
+        ("", "requires the header"),
         ("Basic czNjcmV0LWtleQ==", "another scheme"),
         ("s3cret-key", "another scheme"),
         ("Bearer", "not this agent's API_KEY"),

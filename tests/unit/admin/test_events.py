@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.admin.events import events, followed
+from agent.admin.events import events, follow_logs
 from agent.admin.status_json import facts
 from agent.status import Snapshot
 from agent.status_board import StatusBoard
@@ -34,7 +34,7 @@ class TestEvents:
     @given(st.lists(snapshots(), min_size=1, max_size=3))
     async def test_whoever_applies_every_event_knows_what_status_says(self, life: list[Snapshot]) -> None:
         board = StatusBoard(RUNNING)
-        told = events(board, show, pace=0.0)
+        told = events(board, show, interval=0.0)
         state = data(await anext(told))
         for now in [*life, RUNNING]:
             if now == board.snapshot:
@@ -58,7 +58,7 @@ class TestEvents:
     @pytest.mark.looptime
     async def test_what_changes_faster_than_the_pace_is_told_together(self) -> None:
         board = StatusBoard(RUNNING)
-        told = events(board, show, pace=1.0)
+        told = events(board, show, interval=1.0)
         await anext(told)
         board.dev_server(replace(READY, restarts=4))
         await anext(told)
@@ -75,7 +75,7 @@ class TestEvents:
 
     async def test_a_fact_that_came_and_went_is_not_told(self) -> None:
         board = StatusBoard(RUNNING)
-        told = events(board, show, heartbeat=0.05, pace=0.0)
+        told = events(board, show, heartbeat=0.05, interval=0.0)
         await anext(told)
         board.dev_server(replace(READY, restarts=4))
         board.dev_server(READY)
@@ -86,7 +86,7 @@ class TestEvents:
 class TestFollowed:
     async def test_a_reader_that_stops_early_is_no_follower_any_more(self) -> None:
         output = Output("a", "b")
-        chunks = followed(output, 1)
+        chunks = follow_logs(output, 1)
         assert await anext(chunks) == b"b\n"
         output.say("c")
         assert await anext(chunks) == b"c\n"
@@ -96,7 +96,7 @@ class TestFollowed:
 
     async def test_a_line_that_comes_while_the_kept_ones_are_sent_is_neither_lost_nor_repeated(self) -> None:
         output = Output("a")
-        chunks = followed(output, 1000)
+        chunks = follow_logs(output, 1000)
         assert await anext(chunks) == b"a\n"
         output.kept.append("b")
         output.say("b")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from agent.admin.peer_user import Address, owner
+from agent.admin.peer_user import Address, socket_owner
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 LITTLE = "   7: 0100007F:C350 0100007F:2382 01 00000000:00000000 00:00000000 00000000  1000        0 26834 1 0\n"
@@ -29,17 +29,17 @@ def test_the_user_is_that_of_the_sockets_line_and_of_nobody_where_it_is_closed_o
     port: int, uid: int | None
 ) -> None:
     tables = (HEAD + LITTLE + CLOSED, HEAD + MAPPED)
-    assert owner(tables, peer=("127.0.0.1", port), here=HERE, order="little") == uid
+    assert socket_owner(tables, peer=("127.0.0.1", port), here=HERE, order="little") == uid
 
 
 def test_the_servers_own_line_is_not_taken_for_the_clients() -> None:
-    assert owner((HEAD + LITTLE,), peer=HERE, here=("127.0.0.1", 50000), order="little") is None
+    assert socket_owner((HEAD + LITTLE,), peer=HERE, here=("127.0.0.1", 50000), order="little") is None
 
 
 def test_words_are_in_the_machines_byte_order() -> None:
     big = LITTLE.replace("0100007F", "7F000001")
-    assert owner((big,), peer=("127.0.0.1", 50000), here=HERE, order="big") == 1000
-    assert owner((big,), peer=("127.0.0.1", 50000), here=HERE, order="little") is None
+    assert socket_owner((big,), peer=("127.0.0.1", 50000), here=HERE, order="big") == 1000
+    assert socket_owner((big,), peer=("127.0.0.1", 50000), here=HERE, order="little") is None
 
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
@@ -64,7 +64,7 @@ def test_each_line_is_found_by_its_two_ends_and_no_other(
     assume(sum(row[:2] == (local, remote) for row in rows) == 1)
     table = HEAD + "".join(line(*row) for row in rows)
     peer, here = (str(local[0]), local[1]), (str(remote[0]), remote[1])
-    assert owner((table,), peer=peer, here=here, order="little") == uid
+    assert socket_owner((table,), peer=peer, here=here, order="little") == uid
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_a_real_connection_is_found_in_the_real_tables(family: socket.AddressFam
         with accepted:
             here: Address = accepted.getsockname()[:2]
             tables = [Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6")]
-            assert owner(tables, peer=peer[:2], here=here, order=sys.byteorder) == os.geteuid()
+            assert socket_owner(tables, peer=peer[:2], here=here, order=sys.byteorder) == os.geteuid()

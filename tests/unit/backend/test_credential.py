@@ -108,7 +108,7 @@ async def test_each_request_without_a_token_fails_but_not_each_one_asks(machine:
 @pytest.mark.parametrize("body", [b"", b'{"token":"x"}', b"<html>", b"a.b.c"])
 async def test_what_is_no_token_is_said_to_be_none(machine: Machine, token: MachineToken, body: bytes) -> None:
     machine.body = body
-    assert "what came is no token" in await reason(token)
+    assert "the answer is not a token" in await reason(token)
 
 
 async def test_a_machine_whose_clock_is_years_behind_keeps_a_token_no_longer(token: MachineToken, time: Time) -> None:

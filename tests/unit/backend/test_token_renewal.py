@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from agent.backend.token_renewal import BACKOFF_CAP, DOUBT_SECONDS, Malformed, Now, Renewal, life_of
+from agent.backend.token_renewal import BACKOFF_CAP, DOUBT_SECONDS, Malformed, Now, Renewal, valid_seconds
 
 WALL = 1_700_000_000.0
 lives = st.floats(0.5, 1e6)
@@ -28,13 +28,13 @@ class TestItsLife:
     @given(st.integers(1, 10**6), st.floats(-1e9, 1e9))
     def test_is_its_own_word_whatever_the_machines_clock_says(self, life: int, wrong: float) -> None:
         assume(not 0 < life - wrong < life)  # a clock that is ahead by less than a life is believed: it renews earlier
-        assert life_of(token({"iat": WALL, "exp": WALL + life}), wall=WALL + wrong) == life
+        assert valid_seconds(token({"iat": WALL, "exp": WALL + life}), wall=WALL + wrong) == life
 
     def test_is_what_is_left_of_it_where_it_was_issued_a_while_ago(self) -> None:
-        assert life_of(token({"iat": WALL, "exp": WALL + 600}), wall=WALL + 400) == 200
+        assert valid_seconds(token({"iat": WALL, "exp": WALL + 600}), wall=WALL + 400) == 200
 
     def test_is_counted_from_now_where_it_does_not_say_since_when(self) -> None:
-        assert life_of(token({"exp": int(WALL) + 600}), wall=WALL) == 600
+        assert valid_seconds(token({"exp": int(WALL) + 600}), wall=WALL) == 600
 
     @pytest.mark.parametrize(
         ("text", "says"),
@@ -54,12 +54,12 @@ class TestItsLife:
             (token({"exp": True}), "its exp is not a number"),
             (token({"exp": 5, "iat": []}), "its iat is not a number"),
             (token({"exp": 5, "iat": 6}), "it ends before it was issued"),
-            (token({"exp": 5}), "it is over already"),
+            (token({"exp": 5}), "it has expired already"),
         ],
     )
     def test_a_text_that_is_no_token_is_refused_and_not_quoted(self, text: str, says: str) -> None:
         with pytest.raises(Malformed) as caught:
-            life_of(text, wall=WALL)
+            valid_seconds(text, wall=WALL)
         assert says in str(caught.value)
         assert not text or text not in str(caught.value)
 
@@ -68,7 +68,7 @@ class TestItsLife:
     )
     def test_whatever_comes_it_is_a_life_or_a_refusal(self, text: str) -> None:
         with suppress(Malformed):
-            assert life_of(text, wall=WALL) > 0
+            assert valid_seconds(text, wall=WALL) > 0
 
 
 def came(life: float) -> Renewal:

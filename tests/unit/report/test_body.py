@@ -6,7 +6,7 @@ from typing import get_args
 import orjson
 from hypothesis import given
 
-from agent.report.body import body, news
+from agent.report.body import body, urgent_parts
 from agent.status import Phase, Problem, Snapshot, Source
 from tests.peers.snapshots import FIRST, READY, RUNNING, SYNCED, snapshots
 
@@ -73,7 +73,7 @@ def test_any_snapshot_has_a_body_in_the_contracts_terms(now: Snapshot) -> None:
 class TestNews:
     def test_memory_use_alone_is_no_news(self) -> None:
         grown = replace(RUNNING, dev_server=replace(READY, rss_bytes=300_000_000, cpu=1.0, pss_bytes=1))
-        assert news(body(grown)) == news(body(RUNNING))
+        assert urgent_parts(body(grown)) == urgent_parts(body(RUNNING))
 
     def test_each_thing_that_the_contract_names_is_news(self) -> None:
         changed = [
@@ -86,4 +86,4 @@ class TestNews:
             replace(RUNNING, problems=(Problem("sync", "x"),)),
         ]
         for now in changed:
-            assert news(body(now)) != news(body(RUNNING))
+            assert urgent_parts(body(now)) != urgent_parts(body(RUNNING))

@@ -141,7 +141,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("answer", "event"),
         [
-            (says(status=500), "report.bad_answer"),
+            (says(status=500), "report.backend"),
             (says(status=401), "report.unauthorized"),
             (says(b"<html>"), "report.bad_answer"),
             (cut_off, "report.unreachable"),

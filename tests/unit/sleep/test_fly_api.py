@@ -35,7 +35,7 @@ async def refusal(machine: Machine) -> str:
 
 
 async def test_a_snapshot_is_asked_for_by_flys_own_names_and_comes_after_the_answer(machine: Machine) -> None:
-    assert FlySocket(machine.known).available() is None
+    assert FlySocket(machine.known).unavailable() is None
     await FlySocket(machine.known).suspend()
     assert machine.state == "suspending"
     assert machine.asked == [(f"POST flaps/v1/apps/{APP}/machines/{MACHINE}/suspend", "")]
@@ -103,7 +103,7 @@ async def test_every_other_answer_is_an_error_with_its_own_words(
 async def test_a_socket_that_does_not_answer_is_given_up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fly_api, "CALL_SECONDS", 0.1)
     machine.hangs = True
-    assert "gave no answer in 0.1 s" in await refusal(machine)
+    assert "did not answer within 0.1 s" in await refusal(machine)
 
 
 async def test_a_body_without_end_is_cut(machine: Machine) -> None:
@@ -115,13 +115,13 @@ async def test_a_body_without_end_is_cut(machine: Machine) -> None:
 class TestWhyItCannotBeUsed:
     async def test_there_is_none(self, tmp_path: Path) -> None:
         nowhere = FlySocket(FlyMachine(APP, MACHINE, tmp_path / "api"))
-        assert "there is no socket at" in (nowhere.available() or "")
+        assert "there is no socket at" in (nowhere.unavailable() or "")
         with pytest.raises(MachineError, match="there is no socket at"):
             await nowhere.suspend()
 
     def test_it_is_something_else(self, tmp_path: Path) -> None:
         (tmp_path / "api").touch()
-        assert "is no socket" in (FlySocket(FlyMachine(APP, MACHINE, tmp_path / "api")).available() or "")
+        assert "is not a socket" in (FlySocket(FlyMachine(APP, MACHINE, tmp_path / "api")).unavailable() or "")
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
     def test_it_is_for_root_alone(self, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ class TestWhyItCannotBeUsed:
         script = (
             "import os, sys; from pathlib import Path; from agent.config import FlyMachine;"
             "from agent.sleep.fly_api import FlySocket; os.setuid(65534);"
-            "print(FlySocket(FlyMachine('a', 'm', Path(sys.argv[1]))).available())"
+            "print(FlySocket(FlyMachine('a', 'm', Path(sys.argv[1]))).unavailable())"
         )
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))

@@ -8,15 +8,25 @@ from typing import get_args
 import hypothesis.strategies as st
 from hypothesis import given
 
-from agent.sleep.facts import WORDS
-from agent.sleep.idle_clock import START_SECONDS, UNATTENDED_SECONDS, Idle, Kind, Sign, begin, heard, resumed, seen
+from agent.sleep.facts import CONTRACT_NAMES
+from agent.sleep.idle_clock import (
+    START_SECONDS,
+    UNATTENDED_SECONDS,
+    ActivityEvent,
+    ActivityKind,
+    IdleClock,
+    started,
+    with_app_ready,
+    with_event,
+    with_resume,
+)
 
 TIMEOUT = 300.0
 READY = 20.0
 
 signs = st.builds(
-    Sign,
-    kind=st.sampled_from(get_args(Kind)),
+    ActivityEvent,
+    kind=st.sampled_from(get_args(ActivityKind)),
     source=st.just(""),
     at=st.floats(0, 100_000),
     attended=st.booleans(),
@@ -24,13 +34,13 @@ signs = st.builds(
 lives = st.lists(signs, max_size=30)
 
 
-def ready(timeout: float = TIMEOUT) -> Idle:
-    return seen(begin(0, timeout), READY)
+def ready(timeout: float = TIMEOUT) -> IdleClock:
+    return with_app_ready(started(0, timeout), READY)
 
 
-def lived(idle: Idle, life: list[Sign]) -> Idle:
+def lived(idle: IdleClock, life: list[ActivityEvent]) -> IdleClock:
     for sign in life:
-        idle = heard(idle, sign)
+        idle = with_event(idle, sign)
     return idle
 
 
@@ -39,64 +49,66 @@ class TestAPerson:
         assert ready().sleep_at == READY + TIMEOUT
 
     def test_someone_who_uses_the_page_has_the_whole_quiet_time_from_then_on(self) -> None:
-        idle = heard(ready(), Sign("input", "pointer", 200))
+        idle = with_event(ready(), ActivityEvent("input", "pointer", 200))
 
         assert idle.sleep_at == 200 + TIMEOUT
         assert idle.last.source == "pointer"
 
     def test_news_that_comes_late_does_not_turn_the_clock_back(self) -> None:
-        idle = heard(ready(), Sign("input", "key", 500))
+        idle = with_event(ready(), ActivityEvent("input", "key", 500))
 
-        assert heard(idle, Sign("editor", "", 400)) == idle
+        assert with_event(idle, ActivityEvent("editor", "", 400)) == idle
 
 
 class TestNobody:
     def test_a_page_that_nobody_looks_at_keeps_it_awake_for_ten_minutes_and_no_longer(self) -> None:
-        person = heard(ready(), Sign("input", "key", 100))
-        polling = lived(person, [Sign("app_request", "GET /api", at, attended=False) for at in range(105, 5_000, 5)])
+        person = with_event(ready(), ActivityEvent("input", "key", 100))
+        polling = lived(
+            person, [ActivityEvent("app_request", "GET /api", at, attended=False) for at in range(105, 5_000, 5)]
+        )
 
         assert polling.sleep_at == 100 + UNATTENDED_SECONDS
 
     def test_a_program_that_asks_once_is_heard(self) -> None:
-        idle = heard(ready(), Sign("app_request", "GET /api", 120, attended=False))
+        idle = with_event(ready(), ActivityEvent("app_request", "GET /api", 120, attended=False))
 
         assert idle.sleep_at == 120 + TIMEOUT
         assert idle.last.kind == "app_request"
 
     def test_a_quiet_time_longer_than_that_is_not_cut_short(self) -> None:
-        idle = heard(ready(3_600), Sign("app_request", "GET /api", 1_000, attended=False))
+        idle = with_event(ready(3_600), ActivityEvent("app_request", "GET /api", 1_000, attended=False))
 
         assert idle.sleep_at == READY + 3_600
 
 
 class TestTheStart:
     def test_a_slow_start_is_not_slept_through(self) -> None:
-        assert begin(0, 20).sleep_at == START_SECONDS
+        assert started(0, 20).sleep_at == START_SECONDS
 
     def test_a_start_that_comes_to_nothing_ends_in_sleep(self) -> None:
-        asked = heard(begin(0, 20), Sign("navigation", "GET /", START_SECONDS - 1))
+        asked = with_event(started(0, 20), ActivityEvent("navigation", "GET /", START_SECONDS - 1))
 
         assert asked.sleep_at == START_SECONDS - 1 + 20
 
     def test_ready_once_more_is_no_sign_of_life(self) -> None:
-        assert seen(ready(), 250) == ready()
+        assert with_app_ready(ready(), 250) == ready()
 
 
 def test_without_a_quiet_time_it_never_sleeps() -> None:
-    assert heard(ready(0), Sign("input", "key", 50)).sleep_at is None
+    assert with_event(ready(0), ActivityEvent("input", "key", 50)).sleep_at is None
 
 
 def test_after_a_freeze_the_whole_quiet_time_begins_anew() -> None:
-    idle = resumed(heard(ready(), Sign("app_request", "", 5_000, attended=False)), 9_000)
+    idle = with_resume(with_event(ready(), ActivityEvent("app_request", "", 5_000, attended=False)), 9_000)
 
     assert idle.sleep_at == 9_000 + TIMEOUT
 
 
 @given(life=lives, timeout=st.floats(1, 10_000))
 def test_no_life_keeps_it_awake_for_longer_after_the_last_proof_of_a_person_than_is_allowed(
-    life: list[Sign], timeout: float
+    life: list[ActivityEvent], timeout: float
 ) -> None:
-    idle = lived(seen(begin(0, timeout), 0), life)
+    idle = lived(with_app_ready(started(0, timeout), 0), life)
 
     assert idle.sleep_at is not None
     proof = max([0.0, *(sign.at for sign in life if sign.attended)])
@@ -104,16 +116,16 @@ def test_no_life_keeps_it_awake_for_longer_after_the_last_proof_of_a_person_than
 
 
 @given(life=lives, timeout=st.floats(1, 10_000))
-def test_a_sign_more_never_makes_it_sleep_earlier(life: list[Sign], timeout: float) -> None:
-    idle = begin(0, timeout)
+def test_a_sign_more_never_makes_it_sleep_earlier(life: list[ActivityEvent], timeout: float) -> None:
+    idle = started(0, timeout)
     for sign in life:
-        after = heard(idle, sign)
+        after = with_event(idle, sign)
         assert (after.sleep_at or 0) >= (idle.sleep_at or 0)
         idle = after
 
 
 @given(life=lives)
-def test_the_order_in_which_signs_arrive_makes_no_difference(life: list[Sign]) -> None:
+def test_the_order_in_which_signs_arrive_makes_no_difference(life: list[ActivityEvent]) -> None:
     # Signs of one moment may stand for each other; which one is named does not matter to the clock.
     forth, back = lived(ready(), life), lived(ready(), life[::-1])
 
@@ -122,4 +134,4 @@ def test_the_order_in_which_signs_arrive_makes_no_difference(life: list[Sign]) -
 
 
 def test_every_kind_of_sign_has_a_word_in_the_contract() -> None:
-    assert set(WORDS) == set(get_args(Kind))
+    assert set(CONTRACT_NAMES) == set(get_args(ActivityKind))

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from agent.clock import Clock
 from agent.sleep import resume
-from agent.sleep.resume import Resume
+from agent.sleep.resume import ResumeDetector
 
 pytestmark = pytest.mark.looptime
 
@@ -25,7 +25,7 @@ class World:
     stopped: float = 0.0
     dialled: list[float] = field(default_factory=list)
     certain: int = 0
-    watch: Resume = field(init=False)
+    watch: ResumeDetector = field(init=False)
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time() + self.stopped
@@ -41,7 +41,7 @@ class World:
 
     async def run(self, act: Callable[[], Awaitable[None]], redial: Callable[[], Awaitable[None]]) -> None:
         clock = Clock(monotonic=self.monotonic, wall=self.wall)
-        self.watch = Resume(clock=clock, redial=redial, resumed=self.resumed)
+        self.watch = ResumeDetector(clock=clock, redial=redial, resumed=self.resumed)
         async with asyncio.TaskGroup() as group:
             looking = group.create_task(self.watch.run())
             await act()

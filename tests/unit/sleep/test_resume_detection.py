@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sleep.resume import JUMP_SECONDS, LATE_SECONDS, Look, stood_still
+from agent.sleep.resume import JUMP_SECONDS, LATE_SECONDS, ClockReading, stopped_seconds
 
 EVERY = 1.0
-START = Look(1_700_000_000.0, 5_000.0)
+START = ClockReading(1_700_000_000.0, 5_000.0)
 
 long = st.floats(JUMP_SECONDS * 1.01, 1e8)
 busy = st.floats(0, LATE_SECONDS * 0.9)
@@ -16,7 +16,7 @@ slew = st.floats(-0.1, 0.1)
 
 
 def after(wall: float, monotonic: float) -> float:
-    return stood_still(START, Look(START.wall + wall, START.monotonic + monotonic), due_after=EVERY)
+    return stopped_seconds(START, ClockReading(START.wall + wall, START.monotonic + monotonic), due_after=EVERY)
 
 
 @given(long, busy)
@@ -49,6 +49,6 @@ def test_whatever_the_clocks_say_the_answer_is_no_time_or_a_long_one(wall: float
 def test_many_small_steps_never_add_up_to_one(steps: list[tuple[float, float]]) -> None:
     before = START
     for late, slewed in steps:
-        now = Look(before.wall + EVERY + late + slewed, before.monotonic + EVERY + late)
-        assert stood_still(before, now, due_after=EVERY) == 0.0
+        now = ClockReading(before.wall + EVERY + late + slewed, before.monotonic + EVERY + late)
+        assert stopped_seconds(before, now, due_after=EVERY) == 0.0
         before = now

@@ -9,28 +9,28 @@ from hypothesis import strategies as st
 from agent.errors import BadAnswer
 from agent.paths import MAX_FILE_BYTES, overlapping
 from agent.sync import answer_set
-from agent.sync.answer_set import Gathered
+from agent.sync.answer_set import AnswerSet
 from tests.peers.backend_sets import PATHS
 
 ONE, TWO = "1" * 64, "2" * 64
 
 
-def gathered(*entries: tuple[str, str]) -> Gathered:
-    result = Gathered()
+def collected(*entries: tuple[str, str]) -> AnswerSet:
+    result = AnswerSet()
     for path, sha256 in entries:
         result.add(path, sha256, 1)
     return result
 
 
 def test_a_refused_path_does_not_cost_the_others() -> None:
-    answer = gathered(("../up", ONE), ("app/page.tsx", ONE))
+    answer = collected(("../up", ONE), ("app/page.tsx", ONE))
 
     assert set(answer.files) == {"app/page.tsx"}
     assert set(answer.refused) == {"../up"}
 
 
 def test_a_file_over_its_limit_is_refused_alone() -> None:
-    answer = Gathered()
+    answer = AnswerSet()
 
     assert not answer.add("big.bin", ONE, MAX_FILE_BYTES + 1)
     assert answer.add("fits.bin", ONE, MAX_FILE_BYTES)
@@ -38,14 +38,14 @@ def test_a_file_over_its_limit_is_refused_alone() -> None:
 
 
 def test_a_path_that_is_named_twice_alike_is_named_once() -> None:
-    answer = gathered(("a", ONE), ("a", ONE))
+    answer = collected(("a", ONE), ("a", ONE))
 
     assert set(answer.files) == {"a"}
     assert not answer.refused
 
 
 def test_a_path_that_is_named_twice_with_different_contents_is_refused_for_good() -> None:
-    answer = gathered(("a", ONE), ("a", TWO), ("a", ONE))
+    answer = collected(("a", ONE), ("a", TWO), ("a", ONE))
 
     assert not answer.files
     assert set(answer.refused) == {"a"}
@@ -53,7 +53,7 @@ def test_a_path_that_is_named_twice_with_different_contents_is_refused_for_good(
 
 @pytest.mark.parametrize("deleted_first", [True, False])
 def test_a_path_that_is_both_written_and_deleted_is_refused(*, deleted_first: bool) -> None:
-    answer = Gathered()
+    answer = AnswerSet()
     if deleted_first:
         answer.delete("a")
     answer.add("a", ONE, 1)
@@ -64,7 +64,7 @@ def test_a_path_that_is_both_written_and_deleted_is_refused(*, deleted_first: bo
 
 
 def test_a_file_and_what_lies_in_it_are_refused_together() -> None:
-    answer = gathered(("a", ONE), ("a/b", ONE), ("c", ONE))
+    answer = collected(("a", ONE), ("a/b", ONE), ("c", ONE))
     answer.refuse_overlaps()
 
     assert set(answer.files) == {"c"}
@@ -72,7 +72,7 @@ def test_a_file_and_what_lies_in_it_are_refused_together() -> None:
 
 
 def test_a_refused_file_still_takes_its_place() -> None:
-    answer = Gathered()
+    answer = AnswerSet()
     answer.add("a", ONE, MAX_FILE_BYTES + 1)
     answer.add("a/b", ONE, 1)
     answer.refuse_overlaps()
@@ -81,11 +81,11 @@ def test_a_refused_file_still_takes_its_place() -> None:
 
 
 def test_a_delta_does_not_write_below_a_file_that_stays() -> None:
-    answer = gathered(("a/b", ONE))
+    answer = collected(("a/b", ONE))
     answer.refuse_overlaps(frozenset({"a", "c"}))
     assert set(answer.refused) == {"a/b"}
 
-    swapped = gathered(("a/b", ONE))
+    swapped = collected(("a/b", ONE))
     swapped.delete("a")
     swapped.refuse_overlaps(frozenset({"a", "c"}))
     assert set(swapped.files) == {"a/b"}
@@ -95,25 +95,25 @@ def test_too_many_files_refuse_the_answer(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(answer_set, "MAX_FILES", 2)
 
     with pytest.raises(BadAnswer, match="more than 2 files"):
-        gathered(("a", ONE), ("b", ONE), ("c", ONE))
+        collected(("a", ONE), ("b", ONE), ("c", ONE))
 
 
 def test_too_many_bytes_refuse_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_set, "MAX_SET_BYTES", 2)
 
     with pytest.raises(BadAnswer, match="more than 2 bytes"):
-        gathered(("a", ONE), ("b", ONE), ("c", ONE))
+        collected(("a", ONE), ("b", ONE), ("c", ONE))
 
 
 def test_refused_files_do_not_count_against_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_set, "MAX_SET_BYTES", 2)
 
-    assert set(gathered(("a", ONE), ("b", ONE), ("a", TWO), ("c", ONE)).files) == {"b", "c"}
+    assert set(collected(("a", ONE), ("b", ONE), ("a", TWO), ("c", ONE)).files) == {"b", "c"}
 
 
 def test_an_answer_cannot_grow_without_end_beside_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_set, "MAX_FILES", 3)
-    answer = gathered(("../1", ONE), ("../2", ONE), ("../3", ONE))
+    answer = collected(("../1", ONE), ("../2", ONE), ("../3", ONE))
     for path in "abc":
         answer.delete(path)
 
@@ -125,11 +125,11 @@ def test_an_answer_cannot_grow_without_end_beside_its_files(monkeypatch: pytest.
 
 def test_a_delta_may_not_make_the_whole_outgrow_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_set, "MAX_FILES", 3)
-    answer = gathered(("new", ONE), ("changed", ONE))
+    answer = collected(("new", ONE), ("changed", ONE))
 
-    answer.check_together(1, 1)
+    answer.check_limits(1, 1)
     with pytest.raises(BadAnswer, match="more than 3 files"):
-        answer.check_together(2, 2)
+        answer.check_limits(2, 2)
 
 
 ENTRIES = st.lists(
@@ -141,7 +141,7 @@ ENTRIES = st.lists(
 def test_no_path_stands_in_two_lists_and_nothing_overlaps(
     entries: list[tuple[str, str, int]], others: frozenset[str]
 ) -> None:
-    answer = Gathered()
+    answer = AnswerSet()
     for kind, path, number in entries:
         if kind == "file":
             answer.add(path, str(number) * 64, number)

@@ -9,8 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.paths import folders_of, is_config
-from agent.sync.answer_set import Gathered
-from agent.sync.plan import SAID_SECONDS, Folder, Held, Operation, Put, Remove, Said, halves, hold, plan, removals
+from agent.sync.answer_set import AnswerSet
+from agent.sync.plan import (
+    CONFIRM_SECONDS,
+    Folder,
+    HeldBack,
+    MassDeletion,
+    Operation,
+    Put,
+    Remove,
+    hold_back,
+    plan,
+    removals,
+    split_for_install,
+)
 from tests.peers.backend_sets import PATHS, SETS, Set, delta, known, sha, whole
 
 
@@ -67,7 +79,7 @@ def test_a_delta_becomes_the_disk(local: Set, remote: Set) -> None:
 @given(SETS, SETS, st.sets(PATHS))
 def test_what_is_needed_at_once_comes_first_and_the_end_is_the_same(local: Set, remote: Set, needed: set[str]) -> None:
     operations = plan(known(local), whole(remote), delta=False)
-    ahead, rest = halves(operations, needed.__contains__)
+    ahead, rest = split_for_install(operations, needed.__contains__)
     disk = Model(known(local))
 
     for operation in ahead:
@@ -140,21 +152,21 @@ def test_a_file_that_stands_in_the_way_goes_first_and_no_other(local: Set, remot
 
 
 def test_a_refused_path_stays_as_it_is_on_the_disk() -> None:
-    gathered = Gathered()
-    gathered.add("big.ts", sha(b"new"), 11 * 1024 * 1024)
-    gathered.add("page.tsx", sha(b"new"), 3)
+    answer_set = AnswerSet()
+    answer_set.add("big.ts", sha(b"new"), 11 * 1024 * 1024)
+    answer_set.add("page.tsx", sha(b"new"), 3)
 
-    operations = plan({"big.ts": sha(b"old"), "page.tsx": sha(b"old")}, gathered, delta=False)
+    operations = plan({"big.ts": sha(b"old"), "page.tsx": sha(b"old")}, answer_set, delta=False)
 
     assert operations == (Put("page.tsx", sha(b"new"), 3),)
 
 
 def test_a_delta_leaves_alone_what_it_does_not_name() -> None:
-    gathered = Gathered()
-    gathered.delete("gone.ts")
-    gathered.delete("never-there.ts")
+    answer_set = AnswerSet()
+    answer_set.delete("gone.ts")
+    answer_set.delete("never-there.ts")
 
-    assert plan({"gone.ts": "1", "stays.ts": "2"}, gathered, delta=True) == (Remove("gone.ts"),)
+    assert plan({"gone.ts": "1", "stays.ts": "2"}, answer_set, delta=True) == (Remove("gone.ts"),)
 
 
 # What is held back.
@@ -163,41 +175,41 @@ MANY = {f"app/{number}.tsx": sha(b"1") for number in range(10)}
 
 
 def decide(
-    gathered: Gathered,
+    answer_set: AnswerSet,
     *,
     on_disk: dict[str, str] = MANY,
     revision: int | None = None,
     last: int | None = None,
-    said: Said | None = None,
+    pending: MassDeletion | None = None,
     now: float = 0.0,
-) -> Held | None:
-    return hold(on_disk, gathered, revision=revision, last_revision=last, said=said, now=now)
+) -> HeldBack | None:
+    return hold_back(on_disk, answer_set, revision=revision, last_revision=last, pending=pending, now=now)
 
 
-def few(count: int) -> Gathered:
+def few(count: int) -> AnswerSet:
     return whole(dict.fromkeys(sorted(MANY)[:count], b"1"))
 
 
 def test_an_empty_set_is_held_back_while_files_are_managed() -> None:
-    assert decide(Gathered()) is not None
-    assert decide(Gathered(), on_disk={"only.ts": "1"}) is not None
+    assert decide(AnswerSet()) is not None
+    assert decide(AnswerSet(), on_disk={"only.ts": "1"}) is not None
 
 
 def test_an_empty_set_is_never_obeyed_for_being_said_often() -> None:
-    said = Said(frozenset(MANY), 50, 0.0)
+    pending = MassDeletion(frozenset(MANY), 50, 0.0)
 
-    assert decide(Gathered(), said=said, now=3_600.0) is not None
+    assert decide(AnswerSet(), pending=pending, now=3_600.0) is not None
 
 
 @pytest.mark.parametrize(("revision", "last", "obeyed"), [(8, 7, True), (7, 7, False), (6, 7, False), (None, 7, False)])
 def test_an_empty_set_is_obeyed_with_a_revision_above_the_last_one(
     revision: int | None, last: int, *, obeyed: bool
 ) -> None:
-    assert (decide(Gathered(), revision=revision, last=last) is None) == obeyed
+    assert (decide(AnswerSet(), revision=revision, last=last) is None) == obeyed
 
 
 def test_an_empty_set_is_fine_where_nothing_is_managed() -> None:
-    assert decide(Gathered(), on_disk={}) is None
+    assert decide(AnswerSet(), on_disk={}) is None
 
 
 @pytest.mark.parametrize(("left", "held"), [(4, True), (5, False), (10, False)])
@@ -218,33 +230,33 @@ def test_a_mass_deletion_is_obeyed_with_a_revision_above_the_last_one() -> None:
 def test_a_mass_deletion_is_obeyed_once_it_was_said_three_times_over_ten_seconds() -> None:
     first = decide(few(1), now=100.0)
     assert first is not None
-    second = decide(few(1), said=first.said, now=105.0)
+    second = decide(few(1), pending=first.pending, now=105.0)
     assert second is not None
-    early = decide(few(1), said=second.said, now=100.0 + SAID_SECONDS - 0.1)
+    early = decide(few(1), pending=second.pending, now=100.0 + CONFIRM_SECONDS - 0.1)
 
     assert early is not None
-    assert decide(few(1), said=second.said, now=100.0 + SAID_SECONDS) is None
-    assert decide(few(1), said=first.said, now=100.0 + SAID_SECONDS) is not None, "that is only twice"
+    assert decide(few(1), pending=second.pending, now=100.0 + CONFIRM_SECONDS) is None
+    assert decide(few(1), pending=first.pending, now=100.0 + CONFIRM_SECONDS) is not None, "that is only twice"
 
 
 def test_another_mass_deletion_starts_to_count_anew() -> None:
     first = decide(few(1), now=0.0)
     assert first is not None
-    again = decide(few(2), said=Said(frozenset(MANY), 9, 0.0), now=60.0)
+    again = decide(few(2), pending=MassDeletion(frozenset(MANY), 9, 0.0), now=60.0)
 
     assert again is not None
-    assert again.said == Said(removals(MANY, few(2), delta=False), 1, 60.0)
+    assert again.pending == MassDeletion(removals(MANY, few(2), delta=False), 1, 60.0)
 
 
 @given(SETS, SETS, st.none() | st.integers(0, 5), st.none() | st.integers(0, 5))
 def test_what_is_obeyed_at_once_deletes_little_or_is_vouched_for(
     local: Set, remote: Set, revision: int | None, last: int | None
 ) -> None:
-    gathered = whole(remote)
+    answer_set = whole(remote)
 
-    verdict = decide(gathered, on_disk=known(local), revision=revision, last=last)
+    held_back = decide(answer_set, on_disk=known(local), revision=revision, last=last)
 
-    removed = removals(known(local), gathered, delta=False)
-    if verdict is None and not (revision is not None and revision > (last or 0)):
+    removed = removals(known(local), answer_set, delta=False)
+    if held_back is None and not (revision is not None and revision > (last or 0)):
         assert len(local) < 10 or len(removed) * 2 <= len(local)
-        assert not local or gathered.files
+        assert not local or answer_set.files

@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.sync.disk import journal as module
-from agent.sync.disk.journal import Foreign, Intent, Manifest, Record, Step
+from agent.sync.disk.journal import FileRecord, ForeignState, Intent, JournalStep, Manifest
 
-ONE = Record("1" * 64, 3, 1_700_000_000_000_000_001, 42)
-TWO = Record("2" * 64, 5, 1_700_000_000_000_000_002, 43)
-PUT = Intent((Step("folder", "app"), Step("put", "app/a", ONE.sha256, "1"), Step("remove", "b")), '"2"', 2)
+ONE = FileRecord("1" * 64, 3, 1_700_000_000_000_000_001, 42)
+TWO = FileRecord("2" * 64, 5, 1_700_000_000_000_000_002, 43)
+PUT = Intent(
+    (JournalStep("folder", "app"), JournalStep("put", "app/a", ONE.sha256, "1"), JournalStep("remove", "b")), '"2"', 2
+)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def opened(path: Path, *, app: str = "demo", api: str = "http://a") -> Manifest:
     return manifest
 
 
-def commit(manifest: Manifest, tag: str = '"1"', *, complete: bool = True, **files: Record) -> None:
+def commit(manifest: Manifest, tag: str = '"1"', *, complete: bool = True, **files: FileRecord) -> None:
     manifest.commit(files, (), etag=tag, revision=1, complete=complete)
 
 
@@ -135,7 +137,7 @@ def test_another_apps_journal_is_not_touched(path: Path) -> None:
     commit(opened(path), a=ONE)
     before = path.read_bytes()
 
-    with pytest.raises(Foreign, match="demo"):
+    with pytest.raises(ForeignState, match="demo"):
         opened(path, app="other")
 
     assert path.read_bytes() == before
@@ -232,7 +234,7 @@ def _refuse_from(call: Callable[..., object], nth: int) -> Callable[..., object]
 
 NAMES = st.text(min_size=1, max_size=8).filter(lambda name: name.isprintable())
 RECORDS = st.builds(
-    Record,
+    FileRecord,
     st.text("0123456789abcdef", min_size=64, max_size=64),
     st.integers(0, 2**40),
     st.integers(-(2**62), 2**62),
@@ -246,7 +248,7 @@ CHANGES = st.tuples(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 @given(changes=st.lists(CHANGES, max_size=5))
 def test_any_story_is_told_the_same_to_the_next_life(
-    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[dict[str, Record], list[str], str | None, bool]]
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[dict[str, FileRecord], list[str], str | None, bool]]
 ) -> None:
     path = tmp_path_factory.mktemp("story") / "manifest.jsonl"
     manifest = opened(path)

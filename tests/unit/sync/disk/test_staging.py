@@ -38,8 +38,8 @@ def test_bytes_stand_under_their_hash_and_their_record_is_true(stage: Stage, tmp
 def test_a_second_path_of_the_same_bytes_gets_a_copy_of_its_own(stage: Stage) -> None:
     stage.add(sha(DATA), DATA)
 
-    copy = stage.take(sha(DATA), 3, again=True)
-    last = stage.take(sha(DATA), 4, again=False)
+    copy = stage.name_to_rename(sha(DATA), 3, again=True)
+    last = stage.name_to_rename(sha(DATA), 4, again=False)
 
     assert {copy, last} == names(stage)
     assert stage.record(copy, sha(DATA)).inode != stage.record(last, sha(DATA)).inode
@@ -47,7 +47,7 @@ def test_a_second_path_of_the_same_bytes_gets_a_copy_of_its_own(stage: Stage) ->
 
 @pytest.mark.parametrize("pieces", [[], [b""], [DATA], [DATA[:3], DATA[3:]]])
 def test_bytes_that_come_in_pieces_stand_once_they_are_whole(stage: Stage, pieces: list[bytes]) -> None:
-    receiver = stage.receive(sha(b"".join(pieces)))
+    receiver = stage.open_writer(sha(b"".join(pieces)))
     for piece in pieces:
         receiver.write(piece)
     assert not stage.has(sha(b"".join(pieces)))
@@ -57,7 +57,7 @@ def test_bytes_that_come_in_pieces_stand_once_they_are_whole(stage: Stage, piece
 
 
 def test_wrong_bytes_leave_nothing(stage: Stage) -> None:
-    receiver = stage.receive(sha(DATA))
+    receiver = stage.open_writer(sha(DATA))
     receiver.write(b"something else")
 
     assert not receiver.finish()
@@ -68,8 +68,8 @@ def test_wrong_bytes_leave_nothing(stage: Stage) -> None:
 
 def test_a_receiver_that_is_given_up_leaves_nothing(stage: Stage) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    stage.receive(sha(DATA))  # and forgotten
-    receiver = stage.receive(sha(DATA))
+    stage.open_writer(sha(DATA))  # and forgotten
+    receiver = stage.open_writer(sha(DATA))
     receiver.write(DATA)
     receiver.abandon()
     receiver.abandon()

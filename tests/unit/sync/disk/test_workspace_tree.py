@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agent.sync.disk.journal import Record
+from agent.sync.disk.journal import FileRecord
 from agent.sync.disk.staging import Stage
-from agent.sync.disk.workspace_tree import Done, Obstacle, Tree
+from agent.sync.disk.workspace_tree import Obstacle, PutResult, Tree
 
 OLD, NEW, MINE = b"old\n", b"new!\n", b"edited by hand\n"
 
@@ -29,13 +29,13 @@ class Bench(NamedTuple):
     outside: Path
     aside: Path
 
-    def put(self, path: str, data: bytes = NEW, known: Record | None = None) -> Done:
+    def put(self, path: str, data: bytes = NEW, known: FileRecord | None = None) -> PutResult:
         self.stage.add(sha(data), data)
-        name = self.stage.take(sha(data), 0, again=True)
+        name = self.stage.name_to_rename(sha(data), 0, again=True)
         record = self.stage.record(name, sha(data))
         return self.tree.put(path, record, self.stage.folder, name, known=known, aside=self.aside)
 
-    def remove(self, path: str, known: Record | None = None) -> str | None:
+    def remove(self, path: str, known: FileRecord | None = None) -> str | None:
         return self.tree.remove(path, known=known, aside=self.aside)
 
     def kept(self) -> dict[str, bytes]:
@@ -61,7 +61,7 @@ def test_a_file_is_put_with_its_folders(bench: Bench) -> None:
 
     there = (bench.root / "a/b/c.ts").stat()
     assert (bench.root / "a/b/c.ts").read_bytes() == NEW
-    assert done == Done(Record(sha(NEW), len(NEW), there.st_mtime_ns, there.st_ino), touched=True)
+    assert done == PutResult(FileRecord(sha(NEW), len(NEW), there.st_mtime_ns, there.st_ino), changed=True)
 
 
 def test_a_replaced_file_is_never_missing_and_never_in_part(bench: Bench) -> None:
@@ -83,7 +83,7 @@ def test_wanted_bytes_that_are_there_already_are_not_touched(bench: Bench) -> No
 
     after = (bench.root / "a.ts").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, 5)
-    assert done == Done(Record(sha(NEW), len(NEW), 5, before.st_ino), touched=False)
+    assert done == PutResult(FileRecord(sha(NEW), len(NEW), 5, before.st_ino), changed=False)
 
 
 def test_an_edit_is_kept_before_it_is_replaced_and_named(bench: Bench) -> None:
@@ -136,7 +136,7 @@ def test_what_next_writes_itself_is_nobodys_edit(bench: Bench, path: str) -> Non
     known = bench.put(path, OLD).record
     (bench.root / path).write_bytes(MINE)
 
-    assert bench.tree.look(path, known, read=True) == known
+    assert bench.tree.verify(path, known, read=True) == known
     assert bench.put(path, NEW, known).note is None
     assert bench.kept() == {}
     assert (bench.root / path).read_bytes() == NEW
@@ -171,7 +171,7 @@ def test_a_file_takes_the_place_of_an_empty_folder(bench: Bench) -> None:
     bench.tree.make_folder("a/b")
     bench.remove("a/x", None)
 
-    with pytest.raises(Obstacle, match="holds files"):
+    with pytest.raises(Obstacle, match="contains other files"):
         bench.put("a")
     (bench.root / "a/b").rmdir()
     bench.put("a")
@@ -185,7 +185,7 @@ def test_a_folder_with_files_of_others_is_in_the_way(bench: Bench) -> None:
     with pytest.raises(Obstacle, match="is a folder") as caught:
         bench.put("a")
 
-    assert not caught.value.passing
+    assert not caught.value.transient
     assert (bench.root / "a/mine.txt").read_bytes() == MINE
 
 
@@ -197,7 +197,7 @@ def test_a_file_that_became_a_folder_is_not_deleted(bench: Bench) -> None:
     note = bench.remove("a", known)
 
     assert note is not None
-    assert "left alone" in note
+    assert "not deleted" in note
     assert (bench.root / "a").is_dir()
 
 
@@ -219,9 +219,9 @@ def test_a_folder_that_somebody_makes_at_the_same_moment_is_taken(
 def test_a_file_where_a_folder_should_be_is_an_obstacle(bench: Bench) -> None:
     (bench.root / "a").write_bytes(MINE)
 
-    with pytest.raises(Obstacle, match="a is no folder"):
+    with pytest.raises(Obstacle, match="a is not a folder"):
         bench.put("a/b.ts")
-    with pytest.raises(Obstacle, match="a is no folder"):
+    with pytest.raises(Obstacle, match="a is not a folder"):
         bench.tree.make_folder("a/b")
 
 
@@ -306,20 +306,20 @@ def test_nothing_is_written_below_what_is_no_folder(
 
     with pytest.raises(Obstacle, match="not followed") as caught:
         bench.put(path)
-    assert not caught.value.passing
+    assert not caught.value.transient
     with pytest.raises(Obstacle, match="not followed"):
         bench.tree.make_folder(path)
     with pytest.raises(Obstacle):
         bench.tree.open(path)
-    assert bench.tree.look(path, Record(sha(OLD), 4, 0, 0), read=True) is None
-    assert bench.tree.adopt(path, sha(OLD)) is None
+    assert bench.tree.verify(path, FileRecord(sha(OLD), 4, 0, 0), read=True) is None
+    assert bench.tree.record_if_equal(path, sha(OLD)) is None
 
 
 @ODD_THINGS
 def test_what_is_no_file_is_deleted_itself(bench: Bench, plant: Callable[[Path, Path], None]) -> None:
     plant(bench.root / "a", bench.outside)
 
-    bench.remove("a", Record(sha(OLD), 4, 0, 0))
+    bench.remove("a", FileRecord(sha(OLD), 4, 0, 0))
 
     assert not os.path.lexists(bench.root / "a")
 
@@ -328,8 +328,8 @@ def test_what_is_no_file_is_deleted_itself(bench: Bench, plant: Callable[[Path, 
 def test_what_is_no_file_is_not_read(bench: Bench, plant: Callable[[Path, Path], None]) -> None:
     plant(bench.root / "a", bench.outside)
 
-    assert bench.tree.look("a", Record(sha(OLD), 4, 0, 0), read=True) is None
-    assert bench.tree.adopt("a", sha(OLD)) is None
+    assert bench.tree.verify("a", FileRecord(sha(OLD), 4, 0, 0), read=True) is None
+    assert bench.tree.record_if_equal("a", sha(OLD)) is None
     with pytest.raises(Obstacle):
         bench.tree.open("a")
 
@@ -337,7 +337,7 @@ def test_what_is_no_file_is_not_read(bench: Bench, plant: Callable[[Path, Path],
 def test_nothing_is_deleted_through_a_link(bench: Bench) -> None:
     (bench.root / "a").symlink_to(bench.outside)
 
-    note = bench.remove("a/secret", Record(sha(OLD), 4, 0, 0))
+    note = bench.remove("a/secret", FileRecord(sha(OLD), 4, 0, 0))
 
     assert note is not None
     assert "a link" in note
@@ -352,8 +352,8 @@ def test_bytes_are_found_under_any_path_but_not_behind_links_or_in_reserved_fold
     (bench.root / "deep/link.ts").symlink_to(bench.outside / "secret")
     os.mkfifo(bench.root / "deep/pipe")
 
-    assert bench.tree.find(frozenset({len(OLD), len(NEW), len(MINE), 0})) == {sha(OLD): "deep/er/one.ts"}
-    assert bench.tree.find(frozenset({77})) == {}
+    assert bench.tree.find_by_sizes(frozenset({len(OLD), len(NEW), len(MINE), 0})) == {sha(OLD): "deep/er/one.ts"}
+    assert bench.tree.find_by_sizes(frozenset({77})) == {}
 
 
 def test_folders_nested_without_end_do_no_harm(bench: Bench) -> None:
@@ -366,7 +366,7 @@ def test_folders_nested_without_end_do_no_harm(bench: Bench) -> None:
     os.close(here)
     (bench.root / "a.ts").write_bytes(OLD)
 
-    assert bench.tree.find(frozenset({len(OLD)})) == {sha(OLD): "a.ts"}
+    assert bench.tree.find_by_sizes(frozenset({len(OLD)})) == {sha(OLD): "a.ts"}
     _remove_deep(bench.root)
 
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from agent.errors import BackendError, BadAnswer, NoSuchApp, Throttled, Unauthorized, Unreachable, WrongBase
-from agent.sync.protocol.exchange import Ask, Head, read_head
+from agent.sync.protocol.exchange import AnswerHead, FilesRequest, read_head
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 WALL = NOW.timestamp()
-FIRST = Ask(None)
-LATER = Ask('"7"', wait=25)
+FIRST = FilesRequest(None)
+LATER = FilesRequest('"7"', wait=25)
 
 
-def head(status: int, ask: Ask = LATER, **headers: str) -> Head:
+def head(status: int, ask: FilesRequest = LATER, **headers: str) -> AnswerHead:
     named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
     return read_head(status, named, ask, wall=WALL)
 
@@ -35,17 +35,17 @@ def test_a_later_request_names_its_tag_takes_a_delta_and_may_be_held() -> None:
     headers = LATER.headers()
 
     assert (headers["If-None-Match"], headers["A-IM"], headers["Prefer"]) == ('"7"', "files-delta", "wait=25")
-    assert "Prefer" not in Ask('"7"').headers()
+    assert "Prefer" not in FilesRequest('"7"').headers()
 
 
 def test_a_200_is_the_whole_set_also_to_a_request_for_a_delta() -> None:
-    assert head(200, ETag='"8"', Preview_Revision="8") == Head("whole", '"8"', 8, held=False, stream=False)
+    assert head(200, ETag='"8"', Preview_Revision="8") == AnswerHead("whole", '"8"', 8, held=False, stream=False)
 
 
 def test_a_226_is_a_delta_against_our_tag() -> None:
     answer = head(226, ETag='"8"', Delta_Base='"7"', IM="files-delta", Content_Type="application/x-ndjson")
 
-    assert answer == Head("delta", '"8"', None, held=False, stream=True)
+    assert answer == AnswerHead("delta", '"8"', None, held=False, stream=True)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Delta_Base": '"6"'}, {"Delta_Base": '"7"', "IM": "vcdiff"}])
@@ -74,7 +74,7 @@ def test_a_304_to_a_request_without_a_tag_is_rejected() -> None:
 )
 def test_the_backend_says_itself_whether_it_holds(applied: str, *, held: bool) -> None:
     assert head(304, Preference_Applied=applied).held == held
-    assert not head(304, Ask('"7"'), Preference_Applied="wait=25").held, "it was not asked to"
+    assert not head(304, FilesRequest('"7"'), Preference_Applied="wait=25").held, "it was not asked to"
 
 
 @pytest.mark.parametrize("revision", ["", "-1", "1.5", "0x1", "9" * 19, "٣"])
@@ -151,8 +151,8 @@ HEADERS = st.dictionaries(
 )
 
 
-@given(st.integers(100, 599), HEADERS, st.sampled_from([FIRST, LATER, Ask('"7"')]))
-def test_any_head_is_an_answer_or_an_error_of_ours(status: int, headers: dict[str, str], ask: Ask) -> None:
+@given(st.integers(100, 599), HEADERS, st.sampled_from([FIRST, LATER, FilesRequest('"7"')]))
+def test_any_head_is_an_answer_or_an_error_of_ours(status: int, headers: dict[str, str], ask: FilesRequest) -> None:
     with suppress(BackendError):
         answer = read_head(status, CIMultiDict(headers), ask, wall=WALL)
         assert status in {200, 226, 304}
