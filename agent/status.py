@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agent.error_line import ErrorLine
+from agent.problem_codes import GENERAL
 
 Phase = Literal["starting", "running", "degraded", "sleeping", "stopping"]
 SyncState = Literal["starting", "current", "held", "failing"]
@@ -169,8 +170,8 @@ class InstallFacts:
 class Problem:
     """A problem of the app (contract, section 4). `file` is relative to the workspace; line and column count from 1.
 
-    `level`: an error prevents something from working, a warning does not. `code`: a stable name of the kind of problem,
-    for programs and documentation, if it has one.
+    `level`: an error prevents something from working, a warning does not. `code`: the stable name of the
+    kind of problem (problem_codes.py); without one, the general code of its source.
     """
 
     source: Source
@@ -180,7 +181,11 @@ class Problem:
     column: int | None = None
     since_revision: int | None = None
     level: Level = "error"
-    code: str | None = None
+    code: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.code:
+            object.__setattr__(self, "code", GENERAL[self.source])  # the way a frozen dataclass completes itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from agent import config
+from agent import config, problem_codes
 from agent.devserver import lifecycle
 from scripts import purity
 
@@ -51,7 +51,18 @@ def pure() -> str:
     return "\n".join(["| Folder | Pure modules |", "|---|---|", *rows])
 
 
-PARTS: Mapping[str, Callable[[], str]] = {"environment": environment, "pure": pure, "states": states}
+def problems() -> str:
+    """A table of the problem codes."""
+    rows = (f"| `{code}` | {each.cause} | {each.action} |" for code, each in problem_codes.CODES.items())
+    return "\n".join(["| Code | Usual cause | What to do |", "|---|---|---|", *rows])
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "environment": environment,
+    "problems": problems,
+    "pure": pure,
+    "states": states,
+}
 
 
 def renewed(text: str) -> str:

@@ -89,7 +89,7 @@ def _two_of_a_kind(there: AbstractSet[str], next_major: int | None) -> list[Prob
         f"{old} and {new} are both there, and Next.js {next_major} does not start with both: move what {old} does "
         f"into {new}, and delete {old}"
     )
-    return [Problem("dev_server", message, old)]
+    return [Problem("dev_server", message, old, code="two-proxies")]
 
 
 def _unused_servers(files: Mapping[str, bytes]) -> list[Note]:

@@ -131,24 +131,28 @@ def problems(
     state: State, repairs: RepairStatus, *, waits_for_files: bool, now: float = 0.0, wrong_port: str | None = None
 ) -> tuple[Problem, ...]:
     """What somebody has to fix. Something missing is a problem only if `waits_for_files`: else it may still arrive."""
-    messages = [_failure(state, waits_for_files=waits_for_files), wrong_port if isinstance(state, Starting) else None]
+    found: list[tuple[str | None, str]] = [_failure(state, waits_for_files=waits_for_files)]
+    if isinstance(state, Starting):
+        found.append((wrong_port, "wrong-port"))
     if not isinstance(state, Stopping | Stopped):
         if isinstance(state, Starting | Unresponsive) and state.spinning_since is not None:
-            messages.append(hung_route.busy_problem(state.route, state.spinning_since, now))
-        messages += [hung_route.blocked_problem(route) for route in repairs.hung_routes]
-        messages += repairs.unresolved
-    return tuple(Problem("dev_server", message) for message in messages if message is not None)
+            found.append((hung_route.busy_problem(state.route, state.spinning_since, now), "page-hangs"))
+        found += ((hung_route.blocked_problem(route), "page-hangs") for route in repairs.hung_routes)
+        found += ((message, "resource-limit") for message in repairs.unresolved)
+    return tuple(Problem("dev_server", message, code=code) for message, code in found if message is not None)
 
 
-def _failure(state: State, *, waits_for_files: bool) -> str | None:
+def _failure(state: State, *, waits_for_files: bool) -> tuple[str | None, str]:
+    """Why the dev server does not run, if it does not, and the code of that problem."""
+    code = "dev-server-failed"
     if isinstance(state, Waiting) and waits_for_files:
-        return f"the dev server cannot start: {state.missing}"
+        return f"the dev server cannot start: {state.missing}", "cannot-start"
     last_failure = state.history.last_failure
     if isinstance(state, Stopping | Stopped) or last_failure is None:
-        return None
+        return None, code
     if isinstance(state, Failed):
-        return f"the dev server gave up, and a change of files or POST /restart tries again: {last_failure}"
-    return f"the dev server is being started again: {last_failure}"
+        return f"the dev server gave up, and a change of files or POST /restart tries again: {last_failure}", code
+    return f"the dev server is being started again: {last_failure}", code
 
 
 _NAMES: Mapping[type[State], DevServerState] = {

@@ -128,7 +128,7 @@ class InstallAttempts:
         if result.failure is None:
             attempt.notes += await self._skipped_builds(manager, result)
         if result.failure is None and task.final:
-            notes = [(note.message, note.code or "") for note in attempt.notes]
+            notes = [(note.message, note.code) for note in attempt.notes]
             await self._call(self._modules.record_installed, wanted.digest, notes)
         else:
             await self._call(self._modules.put_back_old if result.incomplete else self._modules.keep_after_failure)

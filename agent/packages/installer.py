@@ -241,7 +241,7 @@ class PackageInstaller:
         if installed:
             recorded = await self._call(self._modules.recorded_notes)
             notes = [
-                Problem("install", message, package_files.MANIFEST, level="warning", code=code or None)
+                Problem("install", message, package_files.MANIFEST, level="warning", code=code)
                 for message, code in recorded
             ]
             self._status.success((*wanted.notes, *notes))

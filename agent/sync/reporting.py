@@ -118,7 +118,11 @@ class SyncPublisher:
         self._refused = {path: before[path] for path in kept}
         for path, why in answer_set.refused.items():
             problem = Problem(
-                "sync", f"{shown(path)} {why}; it was left out", file=shown(path), since_revision=revision
+                "sync",
+                f"{shown(path)} {why}; it was left out",
+                file=shown(path),
+                since_revision=revision,
+                code="path-refused",
             )
             known = before.get(path)
             if known is None or known.message != problem.message:
@@ -137,7 +141,7 @@ class SyncPublisher:
         for path, why in notes:
             log.warning("sync.path_problem", path=shown(path), reason=why)
             self._disk_problems[path] = Problem(
-                "sync", f"{shown(path)} {why}", file=shown(path), since_revision=revision
+                "sync", f"{shown(path)} {why}", file=shown(path), since_revision=revision, code="path-problem"
             )
 
     def attempt_failed(self, error: SyncError, *, tries: int, pause: float) -> None:
@@ -157,9 +161,9 @@ class SyncPublisher:
     def _publish_problems(self) -> None:
         problems = [*self._refused.values(), *self._disk_problems.values()]
         if self.facts.held is not None:
-            problems.insert(0, Problem("sync", self.facts.held))
-        if self.facts.failure is not None:
-            problems.insert(0, Problem("sync", self.facts.failure.message))
+            problems.insert(0, Problem("sync", self.facts.held, code="deletion-held-back"))
+        if (failure := self.facts.failure) is not None:
+            problems.insert(0, Problem("sync", failure.message, code=failure.code.replace("_", "-")))
         self._problems(tuple(problems[:MAX_PROBLEMS]))
 
     def _set_facts(self, **changes: object) -> None:

@@ -22,7 +22,7 @@ GRACE_SECONDS = 5.0
 QUIET = frozenset({"level", "timestamp", "event", "logger"})
 """Keys of a log event that are not printed as fields."""
 
-SHOWN_EVENTS = frozenset({"sync.applied"})
+SHOWN_EVENTS = frozenset({"sync.applied", "sync.held_back"})
 """Events below a warning that interest the person who edits."""
 
 SHOWN_AS_STATUS = frozenset({"install.failed", "install.impossible"})

@@ -14,7 +14,7 @@ from scripts.purity import tree
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FOLDERS = ("control", "scripts/benches", "scripts/images")
+FOLDERS = ("agent", "control", "scripts")
 """Where the names of modules in docstrings and comments are checked."""
 
 CONTRACT = re.compile(
@@ -25,7 +25,7 @@ FACTS = re.compile(r"\b(?P<page>next|fly)\.md, (?:section )?(?P<section>\d+)")
 FILE = re.compile(r"(?<![\w*./<>-])(?:[\w-]+/)*[\w-]+\.py\b")
 DOTTED = re.compile(r"\b(?:agent|control|scripts)(?:\.[a-z_]+)+(?:\.[A-Z]\w*)?\b(?!/)")
 WORD = re.compile(r"`(?P<word>[a-z_]+)`")
-KEYS = frozenset({"asleep", "base", "e", "error", "gone", "id", "now", "type"})
+KEYS = frozenset({"asleep", "bare", "base", "e", "error", "gone", "id", "now", "ours", "type"})
 """Words in backticks that are keys of a message or parameters elsewhere, and not modules."""
 
 

@@ -43,6 +43,7 @@ def render(shown: View, *, elapsed: float, self_reference: str) -> RenderedPage:
         sentence=html.escape(shown.sentence),
         steps="\n".join(map(_milestone, shown.steps)),
         advice=html.escape(shown.advice),
+        code=html.escape(shown.code),
         no_advice="" if shown.advice else "hidden",
         proof="\n".join(html.escape(line) for line in shown.proof),
         hidden="" if shown.proof else "hidden",

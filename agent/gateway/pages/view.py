@@ -48,6 +48,8 @@ class View:
     """The lines of output that show what is wrong, oldest first."""
     advice: str = ""
     """What to do about it."""
+    code: str = ""
+    """The code of the problem that stands in the way (problem_codes.py)."""
 
 
 def view(now: Snapshot, lines: list[str], path: str = "/") -> View:
@@ -57,7 +59,7 @@ def view(now: Snapshot, lines: list[str], path: str = "/") -> View:
     if now.dev_server.state in {"ready", "unresponsive"} and not now.stopping:
         return View("ready", "Your app is ready", "Opening it now.")
     if blocked(now) is not None:
-        return _failed(now, lines)
+        return replace(_failed(now, lines), code=_code(now))
     return View("waking", "Waking up your preview", _waking_sentence(now), _milestones(now))
 
 
@@ -125,6 +127,18 @@ def _from_lines(title: str, text: str, advice: str) -> View:
     return View("failed", title, _error_line(first), proof=tuple(others[:PROOF_LINES]), advice=advice)
 
 
+def _code(now: Snapshot) -> str:
+    """The code of what `blocked` reports, in the same order of causes."""
+    failure, dev = now.sync.failure, now.dev_server
+    if failure is not None and blocked(now) == failure.message and dev.state in {"waiting", "stopped"}:
+        return failure.code.replace("_", "-")
+    if now.install.blocks:
+        return next((problem.code for problem in now.problems if problem.source == "install"), "install-failed")
+    if now.broken:
+        return now.broken[0].code
+    return "cannot-start" if dev.waits_for_files else "dev-server-failed"
+
+
 def _hung_route(path: str) -> View:
     route = plain(path)
     sentence = (
@@ -135,7 +149,7 @@ def _hung_route(path: str) -> View:
         f"Look for an endless loop in the page or in a component that it uses. {route} is rendered again as soon as a "
         "file of the app changes."
     )
-    return View("failed", f"{route} never finishes", sentence, advice=advice)
+    return View("failed", f"{route} never finishes", sentence, advice=advice, code="page-hangs")
 
 
 def _sync_proof(now: Snapshot) -> tuple[str, ...]:

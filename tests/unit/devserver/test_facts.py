@@ -60,7 +60,7 @@ def test_what_is_missing_is_a_problem_only_once_the_files_had_their_chance() -> 
 
     assert problems(waiting, RepairStatus(), waits_for_files=False) == ()
     assert problems(waiting, RepairStatus(), waits_for_files=True) == (
-        Problem("dev_server", "the dev server cannot start: package.json is not in /w yet"),
+        Problem("dev_server", "the dev server cannot start: package.json is not in /w yet", code="cannot-start"),
     )
 
 
@@ -83,6 +83,6 @@ def test_a_server_that_was_stopped_has_no_problem() -> None:
 
 def test_what_cannot_be_repaired_from_within_is_a_problem_while_the_server_runs_too() -> None:
     assert problems(Ready(CrashHistory(), 7, 0.0), REPAIRS, waits_for_files=True) == (
-        Problem("dev_server", "the machine is too small"),
+        Problem("dev_server", "the machine is too small", code="resource-limit"),
     )
     assert problems(Stopped(TROUBLED), REPAIRS, waits_for_files=True) == ()

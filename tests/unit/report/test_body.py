@@ -31,7 +31,7 @@ def test_it_is_the_contracts_json_word_for_word() -> None:
                 "column": 5,
                 "since_revision": 213,
                 "level": "error",
-                "code": None,
+                "code": "compile-error",
             }
         ],
         "receipts": [],

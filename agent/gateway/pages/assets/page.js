@@ -41,6 +41,7 @@
     if (kind === "failed") {
       at("advice").textContent = view.advice;
       at("advice").hidden = !view.advice;
+      at("code").textContent = view.code;
       at("proof").textContent = view.proof.join("\n");
       at("proof").hidden = !view.proof.length;
     }

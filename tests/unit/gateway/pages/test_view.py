@@ -165,3 +165,19 @@ def test_the_script_reads_the_same_view_that_the_page_shows(title: str, line: st
 def test_every_page_has_a_nonce_of_its_own() -> None:
     shown = View("waking", "a", "b.")
     assert render(shown, elapsed=0, self_reference="./").policy != render(shown, elapsed=0, self_reference="./").policy
+
+
+def test_a_failed_page_has_the_code_of_the_problem_that_stands_in_the_way() -> None:
+    """Of several causes, the one that `blocked` reports."""
+    peers = Problem("install", "they contradict each other", code="peer-conflict")
+    install = InstallFacts("failed", "npm", reason="npm could not install", blocks=True)
+    failed = replace(NEW, sync=SYNCED, install=install, problems=(peers,))
+    assert view(failed, []).code == "peer-conflict"
+    assert view(replace(failed, problems=()), []).code == "install-failed"
+    two = Problem("dev_server", "both are there", "middleware.ts", code="two-proxies")
+    assert view(replace(NEW, sync=SYNCED, broken=(two,)), []).code == "two-proxies"
+    waits = DevServerFacts(reason="no app was found", waits_for_files=True)
+    assert view(replace(NEW, sync=SYNCED, dev_server=waits), []).code == "cannot-start"
+    gave_up = DevServerFacts(state="failed", reason="it ended 5 times")
+    assert view(replace(NEW, sync=SYNCED, dev_server=gave_up), []).code == "dev-server-failed"
+    assert view(NEW, []).code == ""
