@@ -3,7 +3,8 @@
 User code runs in here and may do anything at any moment: plant links, swap folders, leave pipes where files were. So
 every folder is opened relative to the one above it without following links, and everything is done relative to that
 descriptor; a path is never handed to the kernel whole. A file is replaced by one rename, so it is whole at any moment
-and never missing. Bytes that are not the agent's own are kept aside before they are replaced.
+and never missing; a style sheet is overwritten in place (in_place.py). Bytes that are not the agent's own are kept
+aside before they are replaced.
 
 What must not live here: which paths, and in which order (plan.py), and what became true of it (manifest.py).
 """
@@ -23,6 +24,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from agent.paths import MAX_FILE_BYTES, MAX_PATH_BYTES, NEXT_WRITES, RESERVED
+from agent.sync.disk import in_place
 from agent.sync.disk.journal import Record
 from agent.sync.disk.staging import Owner
 
@@ -89,6 +91,10 @@ class Tree:
                     if there.st_size == new.size and _hash(last, folder) == new.sha256:
                         return Done(_record(there, new.sha256), touched=False)
                     note = self._keep(path, there, known, aside)
+                elif in_place.fits(path, new, there):
+                    written = in_place.overwrite(staging, name, folder, last, there)
+                    if written is not None:
+                        return Done(_record(written, new.sha256), touched=True)
             elif there is not None and stat.S_ISDIR(there.st_mode):
                 self._forget(path)
                 os.rmdir(last, dir_fd=folder)
