@@ -165,12 +165,12 @@ def test_skipped_build_scripts_are_named() -> None:
     assert skipped("pnpm", box) == ("better-sqlite3", "@scope/it", "sharp")
     said = ["➤ YN0004: │ esbuild@npm:0.25.0 lists build scripts, but all build scripts have been disabled."]
     assert skipped("yarn-berry", said) == ("esbuild",)
+    assert blocked_by_bun(["", "Blocked 2 postinstalls. Run `bun pm untrusted` for details."]) == 2
 
 
 def test_a_skipped_package_that_is_no_version_of_a_registry_is_named_as_pnpm_wants_it_allowed() -> None:
     said = ["│   Ignored build scripts: db@file:vendor/db-1.0.0.tgz, @a/b@git+https://x/b.git#1f.  │"]
     assert skipped("pnpm", said) == ("db@file:vendor/db-1.0.0.tgz", "@a/b@git+https://x/b.git#1f")
-    assert blocked_by_bun(["", "Blocked 2 postinstalls. Run `bun pm untrusted` for details."]) == 2
 
 
 def test_what_npm_fetches_is_counted_and_not_shown() -> None:
