@@ -38,7 +38,7 @@ def skipped_packages(manager: Manager, lines: Iterable[str]) -> tuple[str, ...]:
             names = [found[1] for line in printed if (found := _SKIPPED_BERRY.match(line))]
         case _:
             return ()
-    return tuple(dict.fromkeys(_without_version(name.strip()) for name in names if name.strip()))
+    return tuple(dict.fromkeys(_key(name.strip()) for name in names if name.strip()))
 
 
 def count_blocked_by_bun(lines: Iterable[str]) -> int:
@@ -57,6 +57,9 @@ def skipped_note(manager: Manager, names: tuple[str, ...]) -> Problem:
     return Problem("install", message, MANIFEST, level="warning", code="builds-skipped")
 
 
-def _without_version(name: str) -> str:
-    head, at, _ = name.rpartition("@")
-    return head if at and head else name
+def _key(name: str) -> str:
+    """The key that allows the package: its name, or name@specifier where it does not come from a registry, because
+    pnpm 10.34 allows those by their specifier only.
+    """
+    head, _, specifier = name[1:].partition("@")
+    return name if not specifier or ":" in specifier else name[0] + head

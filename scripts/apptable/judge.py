@@ -84,7 +84,7 @@ def _beside(row: Row, ours: SideSeen, bare: SideSeen | None, app: Sequence[str])
     found = []
     if bare and not bare.why and (news := [line for line in dict.fromkeys(ours.console) if line not in bare.console]):
         found.append(f"console: {compare.shortened(news)}")
-    more = compare.left_over(ours.files, app, bare.files if bare else ())
+    more = compare.left_over(ours.files, [*app, *row.makes], bare.files if bare else ())
     if more and not row.template:
         found.append(f"files of ours: {compare.shortened(more)}")
     if less := compare.missing(ours.files, app):

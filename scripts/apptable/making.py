@@ -24,7 +24,6 @@ from scripts.apptable.rows import Row, from_json
 
 HOME = CACHE / "apps-cache"
 OWN = ROOT / "tests" / "apps"
-INSTALLERS = ROOT / "runtime" / "installers"
 BIN = "node_modules/.bin"
 TARBALLS = "tarballs"
 """A folder of an own app whose folders are packed into vendor/NAME-VERSION.tgz, as npm pack does."""
@@ -116,26 +115,11 @@ def tools(manager: str) -> str:
     return str(HOME / "tools" / manager / BIN) if managers.package(manager) else ""
 
 
-def image_tools() -> str:
-    """The folder of the managers that the image has."""
-    return str(HOME / "tools" / _image_name() / BIN)
-
-
 async def install_tools(wanted: Iterable[str]) -> None:
-    """Install the managers of `wanted` and those of the image, where they are not yet. Raises programs.Failed."""
+    """Install the managers of `wanted` where they are not yet. Raises programs.Failed."""
     for manager in sorted(set(wanted)):
         if package := managers.package(manager):
             await _install_tool(manager, [package])
-    await _install_tool(_image_name(), _image_packages())
-
-
-def _image_packages() -> list[str]:
-    wanted = json.loads((INSTALLERS / "package.json").read_bytes())["dependencies"]
-    return [f"{name}@{version}" for name, version in sorted(wanted.items())]
-
-
-def _image_name() -> str:
-    return "image-" + hashlib.sha256(" ".join(_image_packages()).encode()).hexdigest()[:8]
 
 
 async def _install_tool(name: str, packages: list[str]) -> None:

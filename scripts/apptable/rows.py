@@ -90,6 +90,8 @@ class Row:
     """Whether the template's configuration is meant to stand in the workspace (an app without package.json)."""
     insert: str = ""
     """How the page shows the value of an expression, where its file's suffix does not say it: {} is the expression."""
+    makes: tuple[str, ...] = ()
+    """Files that the app's own tools make beside it: its generators, or Next itself."""
     quick: bool = False
     """Whether the row belongs to the quick third."""
     node: int = 20
@@ -105,7 +107,7 @@ def from_json(name: str, said: Mapping[str, Any]) -> Row:
     edits = EDITS if values.get("edits") == "all" else tuple(values.get("edits", ("text",)))
     if wrong := [edit for edit in edits if edit not in EDITS]:
         raise ValueError(f"{name}: unknown edits: {', '.join(wrong)}")
-    for key in ("install", "dev", "arguments"):
+    for key in ("install", "dev", "arguments", "makes"):
         values[key] = tuple(values.get(key, ()))
     values["steps"] = tuple(_step(name, step) for step in values.get("steps", ()))
     return Row(**{**values, "name": name, "edits": edits})

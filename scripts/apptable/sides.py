@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from control.dev.workspace import make_project, template_modules
+from control.dev.workspace import installers_path, make_project, template_modules
 from scripts.apptable import folders, making, managers, patience, programs
 from scripts.apptable.making import App
 from scripts.apptable.rows import Row, problem_matches
@@ -184,7 +184,7 @@ def _sendable(files: Mapping[str, bytes | str]) -> dict[str, str | bytes]:
 async def ours(made: App, place: Path, ports: Ports) -> AsyncIterator[Ours]:
     """A backend that has the app's files, and an agent on a new workspace, just started."""
     workspace = new_workspace(place)
-    environ = programs.environment(making.image_tools())
+    environ = programs.environment(installers_path())
     async with backend(place, ports()) as api:
         start = {path: content for path, content in made.files.items() if made.row.first.get(path, "") is not None}
         start |= {path: text.encode() for path, text in made.row.first.items() if text is not None}

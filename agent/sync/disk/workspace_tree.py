@@ -3,7 +3,8 @@
 The app's code runs in the workspace and may do anything at any time: create links, swap folders, put pipes where files
 were. So each folder is opened with O_NOFOLLOW relative to its parent, and every operation is relative to that
 descriptor; the kernel never resolves a whole path. A file is replaced by one rename, so it is always complete and never
-missing. Bytes that the agent did not write are kept aside before they are replaced.
+missing; a style sheet is overwritten in place (in_place.py). Bytes that the agent did not write are kept aside before
+they are replaced.
 
 What must not live here: which paths, and in which order (plan.py), and the record of the result (journal.py).
 """
@@ -24,6 +25,7 @@ from typing import NamedTuple, Self
 
 from agent.nofollow import open_file, open_folder
 from agent.paths import MAX_FILE_BYTES, MAX_PATH_BYTES, NEXT_WRITES, RESERVED
+from agent.sync.disk import in_place
 from agent.sync.disk.journal import FileRecord
 from agent.sync.disk.staging import Owner
 
@@ -91,6 +93,10 @@ class Tree:
                     if there.st_size == new.size and _hash(last, folder) == new.sha256:
                         return PutResult(_record(there, new.sha256), changed=False)
                     note = self._keep_aside(path, there, known, aside)
+                elif in_place.fits(path, new, there):
+                    written = in_place.overwrite(staging, name, folder, last, there)
+                    if written is not None:
+                        return PutResult(_record(written, new.sha256), changed=True)
             elif there is not None and stat.S_ISDIR(there.st_mode):
                 self._close_folders(path)
                 os.rmdir(last, dir_fd=folder)

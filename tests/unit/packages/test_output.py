@@ -168,6 +168,11 @@ def test_skipped_build_scripts_are_named() -> None:
     assert count_blocked_by_bun(["", "Blocked 2 postinstalls. Run `bun pm untrusted` for details."]) == 2
 
 
+def test_a_skipped_package_that_is_no_version_of_a_registry_is_named_as_pnpm_wants_it_allowed() -> None:
+    said = ["│   Ignored build scripts: db@file:vendor/db-1.0.0.tgz, @a/b@git+https://x/b.git#1f.  │"]
+    assert skipped_packages("pnpm", said) == ("db@file:vendor/db-1.0.0.tgz", "@a/b@git+https://x/b.git#1f")
+
+
 def test_what_npm_fetches_is_counted_and_not_shown() -> None:
     reader = OutputReader("npm")
 

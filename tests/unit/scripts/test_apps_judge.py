@@ -66,6 +66,13 @@ def test_what_bare_has_as_well_is_none() -> None:
     )
 
 
+def test_what_the_app_s_own_tools_make_is_no_file_of_ours_without_a_bare_run_either() -> None:
+    ours = side(files=[*APP, "generated/content.json"])
+    row = Row("g", "a generator", "hello", makes=("generated/content.json",))
+    assert judge(ROW, ours, None, APP).failures == ("files of ours: generated/content.json",)
+    assert judge(row, ours, None, APP).failures == ()
+
+
 def test_an_app_that_must_not_run_is_refused() -> None:
     assert judge(Row("c", "no app", "", runs=False, problem="no"), side(), None, APP).verdict == "refused"
 
