@@ -27,7 +27,7 @@ _ROWS = (
 
 class StoreSnapshot:
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._do = connection.execute
+        self._execute = connection.execute
 
     @classmethod
     @contextmanager
@@ -40,25 +40,25 @@ class StoreSnapshot:
             connection.execute("ROLLBACK")
 
     def head(self, app_id: str) -> SetHead | None:
-        row = self._do("SELECT epoch, revision, floor FROM apps WHERE app_id = ?", (app_id,)).fetchone()
+        row = self._execute("SELECT epoch, revision, floor FROM apps WHERE app_id = ?", (app_id,)).fetchone()
         return SetHead(*row) if row else None
 
     def app_of_key(self, digest: str) -> str | None:
-        row = self._do("SELECT app_id FROM keys WHERE key_hash = ?", (digest,)).fetchone()
+        row = self._execute("SELECT app_id FROM keys WHERE key_hash = ?", (digest,)).fetchone()
         return row[0] if row else None
 
     def edited_at(self, app_id: str) -> str | None:
-        row = self._do("SELECT edited_at FROM apps WHERE app_id = ?", (app_id,)).fetchone()
+        row = self._execute("SELECT edited_at FROM apps WHERE app_id = ?", (app_id,)).fetchone()
         return row[0] if row else None
 
     def is_small(self, app_id: str, base: int, *, files: int, size: int) -> bool:
         """True if at most `files` entries and `size` bytes changed after `base`. Reads indexes only."""
-        count, total = self._do(
+        count, total = self._execute(
             "SELECT count(*), total(size) FROM (SELECT CASE WHEN inline THEN size ELSE 0 END AS size FROM files"
             " WHERE app_id = ?1 AND revision > ?2 LIMIT ?3 + 1)",
             (app_id, base, files),
         ).fetchone()
-        (gone,) = self._do(
+        (gone,) = self._execute(
             "SELECT count(*) FROM (SELECT 1 FROM tombstones WHERE app_id = ?1 AND revision > ?2 LIMIT ?3 + 1)",
             (app_id, base, files),
         ).fetchone()
@@ -67,9 +67,9 @@ class StoreSnapshot:
     def rows(self, app_id: str, base: int) -> Iterator[StoredFile]:
         """Return the files that changed after revision `base`, oldest change first; for WHOLE all files, by path."""
         if base == WHOLE:
-            found = self._do(_ROWS + " WHERE app_id = ? ORDER BY filepath", (app_id,))
+            found = self._execute(_ROWS + " WHERE app_id = ? ORDER BY filepath", (app_id,))
         else:
-            found = self._do(
+            found = self._execute(
                 _ROWS + " INDEXED BY files_by_revision WHERE app_id = ? AND revision > ? ORDER BY revision",
                 (app_id, base),
             )
@@ -77,7 +77,7 @@ class StoreSnapshot:
 
     def deleted(self, app_id: str, base: int) -> Iterator[str]:
         """Return the paths deleted after `base` and not created again since, oldest deletion first."""
-        found = self._do(
+        found = self._execute(
             "SELECT filepath FROM tombstones INDEXED BY tombstones_by_revision"
             " WHERE app_id = ? AND revision > ? ORDER BY revision",
             (app_id, base),
@@ -87,9 +87,9 @@ class StoreSnapshot:
     def hashes(self, app_id: str, at: str = "") -> dict[str, str]:
         """Return path → hash of every file, or of `at` and everything below it."""
         if not at:
-            return dict(self._do("SELECT filepath, content_hash FROM files WHERE app_id = ?", (app_id,)))
+            return dict(self._execute("SELECT filepath, content_hash FROM files WHERE app_id = ?", (app_id,)))
         return dict(
-            self._do(  # "0" is the character after "/": the range holds exactly what lies below
+            self._execute(  # "0" is the character after "/": the range holds exactly what lies below
                 "SELECT filepath, content_hash FROM files WHERE app_id = ?1"
                 " AND (filepath = ?2 OR filepath > ?2 || '/' AND filepath < ?2 || '0')",
                 (app_id, at),
@@ -98,19 +98,21 @@ class StoreSnapshot:
 
     def blob(self, app_id: str, sha256: str) -> tuple[int, int] | None:
         """Return (row id, size) of a file with this hash, or None."""
-        found = self._do(
+        found = self._execute(
             "SELECT rowid, size FROM files WHERE app_id = ? AND content_hash = ? LIMIT 1", (app_id, sha256)
         ).fetchone()
         return (found[0], found[1]) if found else None
 
     def bytes_of(self, row: int, start: int, length: int) -> bytes:
         """Return a part of a file. `row` is a result of `blob` in this same transaction."""
-        found = self._do("SELECT substr(content, ?, ?) FROM files WHERE rowid = ?", (start + 1, length, row)).fetchone()
+        found = self._execute(
+            "SELECT substr(content, ?, ?) FROM files WHERE rowid = ?", (start + 1, length, row)
+        ).fetchone()
         return bytes(found[0])
 
     def machines(self, app_id: str) -> list[tuple[bytes, str]]:
         """Return (report, time received) of each machine, newest first."""
-        found = self._do(
+        found = self._execute(
             "SELECT state, received_at FROM activity WHERE app_id = ? ORDER BY received_at DESC", (app_id,)
         )
         return found.fetchall()

@@ -181,7 +181,7 @@ class _Change:
     """Builds one revision, inside its transaction."""
 
     def __init__(self, connection: sqlite3.Connection, app_id: str, revision: int, now: str) -> None:
-        self._do = connection.execute
+        self._execute = connection.execute
         self._app_id = app_id
         self._revision = revision
         self._now = now
@@ -192,37 +192,39 @@ class _Change:
 
     def delete(self, path: str) -> None:
         key = (self._app_id, path)
-        gone = self._do("SELECT size FROM files WHERE app_id = ? AND filepath = ?", key).fetchone()
+        gone = self._execute("SELECT size FROM files WHERE app_id = ? AND filepath = ?", key).fetchone()
         if gone is None:
             return
-        self._do("DELETE FROM files WHERE app_id = ? AND filepath = ?", key)
-        self._do("INSERT INTO tombstones (app_id, filepath, revision) VALUES (?, ?, ?)", (*key, self._revision))
+        self._execute("DELETE FROM files WHERE app_id = ? AND filepath = ?", key)
+        self._execute("INSERT INTO tombstones (app_id, filepath, revision) VALUES (?, ?, ?)", (*key, self._revision))
         self._bytes -= gone[0]
         self.deleted += 1
 
     def put(self, file: Upsert) -> None:
         key = (self._app_id, file.path)
-        old = self._do(
+        old = self._execute(
             "SELECT content_hash, size, file_type FROM files WHERE app_id = ? AND filepath = ?", key
         ).fetchone()
         kind = file.file_type or (old[2] if old else type_of(file.path))
         if old is None:
             self._new.append(file.path)
-            self._do("DELETE FROM tombstones WHERE app_id = ? AND filepath = ?", key)
+            self._execute("DELETE FROM tombstones WHERE app_id = ? AND filepath = ?", key)
         elif old[0] == file.sha256 and old[2] == kind:
             return
         size = len(file.data)
-        self._do(_UPSERT, (*key, file.sha256, size, is_inline(file.data), kind, self._now, self._revision, file.data))
+        self._execute(
+            _UPSERT, (*key, file.sha256, size, is_inline(file.data), kind, self._now, self._revision, file.data)
+        )
         self._bytes += size - (old[1] if old else 0)
         self.changed += 1
 
     def finish(self, head: SetHead) -> SetHead:
         """Check the whole set, number it, delete old tombstones. Return the old head if nothing changed."""
-        self._do("UPDATE apps SET edited_at = ? WHERE app_id = ?", (self._now, self._app_id))
+        self._execute("UPDATE apps SET edited_at = ? WHERE app_id = ?", (self._now, self._app_id))
         if not self.changed and not self.deleted:
             return head
         self._refuse_overlaps()
-        files, size = self._do(
+        files, size = self._execute(
             "UPDATE apps SET revision = ?, files = files + ?, bytes = bytes + ? WHERE app_id = ?"
             " RETURNING files, bytes",
             (self._revision, len(self._new) - self.deleted, self._bytes, self._app_id),
@@ -240,13 +242,13 @@ class _Change:
             for folder in folders_of(path):
                 if (
                     folder not in fine
-                    and self._do(
+                    and self._execute(
                         "SELECT 1 FROM files WHERE app_id = ? AND filepath = ?", (self._app_id, folder)
                     ).fetchone()
                 ):
                     raise Conflict(f"{shown(path)!r} cannot be stored: {shown(folder)!r} is a file, not a folder")
                 fine.add(folder)
-            inside = self._do(  # "0" is the character after "/": the range holds exactly what lies below the path
+            inside = self._execute(  # "0" is the character after "/": the range holds exactly what lies below the path
                 "SELECT filepath FROM files"
                 " WHERE app_id = ?1 AND filepath > ?2 || '/' AND filepath < ?2 || '0' LIMIT 1",
                 (self._app_id, path),
@@ -256,11 +258,11 @@ class _Change:
 
     def _prune(self, floor: int) -> int:
         oldest = self._revision - LOG_REVISIONS
-        (pruned,) = self._do(
+        (pruned,) = self._execute(
             "SELECT max(revision) FROM tombstones WHERE app_id = ? AND revision <= ?", (self._app_id, oldest)
         ).fetchone()
         if pruned is None:
             return floor
-        self._do("DELETE FROM tombstones WHERE app_id = ? AND revision <= ?", (self._app_id, oldest))
-        self._do("UPDATE apps SET floor = ? WHERE app_id = ?", (pruned, self._app_id))
+        self._execute("DELETE FROM tombstones WHERE app_id = ? AND revision <= ?", (self._app_id, oldest))
+        self._execute("UPDATE apps SET floor = ? WHERE app_id = ?", (pruned, self._app_id))
         return int(pruned)

@@ -65,7 +65,7 @@ def main() -> int:
     given.json.parent.mkdir(parents=True, exist_ok=True)
     said = report.as_json(judged, machine(), time.monotonic() - began)
     given.json.write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
-    return status or int(any(one.verdict == "fails" for one in judged))
+    return status or int(any(one.outcome == "fails" for one in judged))
 
 
 def _readme(result: Path) -> int:

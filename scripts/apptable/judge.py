@@ -10,7 +10,7 @@ from scripts.apptable import compare
 from scripts.apptable.edits import PACKAGE
 from scripts.apptable.rows import Row
 
-Verdict = Literal["runs", "fails", "as bare", "refused", "left out", "not reached"]
+Outcome = Literal["runs", "fails", "as bare", "refused", "left out", "not reached"]
 """`as bare`: the first page appears on neither side. `refused`: an app that must not run, and whose reason was said.
 `not reached`: the time was over before the row's turn."""
 NOT_TRIED: Final = "not tried"
@@ -43,7 +43,7 @@ class SideSeen:
 @dataclass(frozen=True, slots=True)
 class Judged:
     row: Row
-    verdict: Verdict
+    outcome: Outcome
     ours: SideSeen
     bare: SideSeen | None
     failures: tuple[str, ...] = ()
@@ -74,9 +74,9 @@ def judge(row: Row, ours: SideSeen, bare: SideSeen | None, app: Sequence[str]) -
     # A row that does not run bare proves nothing about what is here, but it must not go unnoticed either.
     if bare and bare.why and not excused and row.runs:
         excused.append(f"start, bare: {bare.why}")
-    shown: Verdict = "as bare" if ours.why else "runs" if row.runs or row.mend else "refused"
-    verdict: Verdict = "fails" if failures else shown
-    return Judged(row, verdict, ours, bare, tuple(failures), tuple(excused))
+    shown: Outcome = "as bare" if ours.why else "runs" if row.runs or row.mend else "refused"
+    outcome: Outcome = "fails" if failures else shown
+    return Judged(row, outcome, ours, bare, tuple(failures), tuple(excused))
 
 
 def _beside(row: Row, ours: SideSeen, bare: SideSeen | None, app: Sequence[str]) -> list[str]:

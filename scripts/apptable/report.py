@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from scripts.apptable.judge import Judged, edits
 
-HEAD: Final = ("app", "kind", "verdict", "first page", "bare", "ratio", "followed")
+HEAD: Final = ("app", "kind", "outcome", "first page", "bare", "ratio", "followed")
 GOAL: Final = 1.1
 """First page within so many times the bare one."""
 
@@ -35,7 +35,7 @@ def _cells(one: Judged) -> tuple[str, ...]:
     return (
         one.row.name,
         one.row.kind,
-        one.verdict,
+        one.outcome,
         _seconds(one.ours.first),
         _seconds(bare),
         "" if one.ratio is None else f"{one.ratio:.2f}",
@@ -50,18 +50,18 @@ def _seconds(value: float | None) -> str:
 def summary(judged: Sequence[Judged]) -> str:
     """How many of the rows that run bare run here, and how the first pages compare."""
     comparable = [one for one in judged if one.bare is not None and not one.bare.why]
-    run = [one for one in comparable if one.verdict != "fails"]
+    run = [one for one in comparable if one.outcome != "fails"]
     ratios = sorted(one.ratio for one in run if one.ratio is not None)
     fast = sum(ratio <= GOAL for ratio in ratios)
-    counted = Counter(one.verdict for one in judged)
-    told = ", ".join(f"{number} {verdict}" for verdict, number in counted.items())
+    counted = Counter(one.outcome for one in judged)
+    told = ", ".join(f"{number} {outcome}" for outcome, number in counted.items())
     text = f"{len(run)} of {len(comparable)} apps that run bare run here" if comparable else f"not run bare: {told}"
-    failed = [one.row.name for one in judged if one.verdict == "fails"]
+    failed = [one.row.name for one in judged if one.outcome == "fails"]
     if ratios:
         text += (
             f"; first page within {GOAL:g} times bare: {fast} of {len(ratios)}, median {ratios[len(ratios) // 2]:.2f}"
         )
-    later = [one.row.name for one in judged if one.verdict == "not reached"]
+    later = [one.row.name for one in judged if one.outcome == "not reached"]
     text += f"\nfailed: {', '.join(failed)}" if failed else ""
     return text + (f"\nnot reached: {', '.join(later)}" if later else "")
 
@@ -70,7 +70,7 @@ def failures(judged: Sequence[Judged]) -> str:
     """What was expected and what was seen, for each row that fails."""
     parts = []
     for one in judged:
-        if one.verdict == "fails":
+        if one.outcome == "fails":
             lines = [f"== {one.row.name} ({one.row.kind})", *(f"- {text}" for text in one.failures)]
             lines += [f"- as bare: {text}" for text in one.excused]
             parts.append("\n".join([*lines, one.ours.evidence]).rstrip())
@@ -90,7 +90,7 @@ def _json(one: Judged) -> dict[str, Any]:
     return {
         "name": one.row.name,
         "kind": one.row.kind,
-        "verdict": one.verdict,
+        "outcome": one.outcome,
         "ratio": None if one.ratio is None else round(one.ratio, 3),
         "failures": list(one.failures),
         "excused": list(one.excused),
@@ -109,17 +109,17 @@ def as_markdown(said: Mapping[str, Any]) -> str:
     reached are named below it.
     """
     lines = ["| App | Kind | Here | First page, bare | Followed |", "|---|---|---|---|---|"]
-    later = [f"`{row['name']}`" for row in said["rows"] if row["verdict"] == "not reached"]
+    later = [f"`{row['name']}`" for row in said["rows"] if row["outcome"] == "not reached"]
     for row in said["rows"]:
-        if row["verdict"] == "not reached":
+        if row["outcome"] == "not reached":
             continue
         first = [
             "not run" if row[side] is None else _seconds(row[side]["first"]) or "none" for side in ("ours", "bare")
         ]
         reasons = "; ".join(reason.splitlines()[0][:160] for reason in [*row["failures"], *row["excused"]])
         followed = ", ".join(f"{name} {value}" for name, value in row["edits"].items())
-        verdict = row["verdict"] + (f": {reasons}" if reasons else "")
-        cells = (f"`{row['name']}`", row["kind"], verdict, ", ".join(first), followed or "none")
+        outcome = row["outcome"] + (f": {reasons}" if reasons else "")
+        cells = (f"`{row['name']}`", row["kind"], outcome, ", ".join(first), followed or "none")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     below = ["", f"Not run: {', '.join(later)}."] if later else []
     return "\n".join([said["summary"].splitlines()[0] + ".", "", *lines, *below])

@@ -98,7 +98,7 @@ class Run:
     def _tell(self, judged: Judged) -> None:
         self.judged[judged.row.name] = judged
         told = ", ".join(f"{name} {value}" for name, value in followed(judged).items())
-        self.say(f"{judged.row.name}: {judged.verdict} {told}")
+        self.say(f"{judged.row.name}: {judged.outcome} {told}")
         for failure in judged.failures:
             self.say(f"    {failure.splitlines()[0][:300]}")
 

@@ -1,4 +1,4 @@
-"""One row from its start to its verdict: bare, then through the agent, then bare again for the edits that failed."""
+"""One row from its start to its outcome: bare, then through the agent, then bare again for the edits that failed."""
 
 from __future__ import annotations
 

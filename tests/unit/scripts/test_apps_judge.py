@@ -24,18 +24,18 @@ def judged(ours: SideSeen, bare: SideSeen | None = None) -> Judged:
 
 def test_an_app_that_is_shown_as_bare_runs() -> None:
     one = judged(side(first=11.0))
-    assert (one.verdict, one.failures) == ("runs", ())
+    assert (one.outcome, one.failures) == ("runs", ())
     assert one.ratio == pytest.approx(1.1)
 
 
 def test_a_page_that_bare_has_and_we_have_not_is_a_failure() -> None:
     one = judged(side(first=None, why="expected 'Hello'"))
-    assert (one.verdict, one.failures) == ("fails", ("start: expected 'Hello'",))
+    assert (one.outcome, one.failures) == ("fails", ("start: expected 'Hello'",))
 
 
 def test_a_page_that_bare_has_not_either_is_excused() -> None:
     one = judged(side(first=None, why="500"), side(first=None, why="500 too"))
-    assert (one.verdict, one.excused) == ("as bare", ("start: 500",))
+    assert (one.outcome, one.excused) == ("as bare", ("start: 500",))
 
 
 def test_an_edit_is_excused_only_where_bare_did_not_follow_it() -> None:
@@ -74,11 +74,11 @@ def test_what_the_app_s_own_tools_make_is_no_file_of_ours_without_a_bare_run_eit
 
 
 def test_an_app_that_must_not_run_is_refused() -> None:
-    assert judge(Row("c", "no app", "", runs=False, problem="no"), side(), None, APP).verdict == "refused"
+    assert judge(Row("c", "no app", "", runs=False, problem="no"), side(), None, APP).outcome == "refused"
 
 
 def test_a_bare_run_alone_fails_by_its_start_and_its_edits() -> None:
-    assert judge_bare(ROW, side()).verdict == "runs"
+    assert judge_bare(ROW, side()).outcome == "runs"
     assert judge_bare(ROW, side(steps=[StepSeen("fix", None, "overlay")])).failures == ("fix: overlay",)
 
 

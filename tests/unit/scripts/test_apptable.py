@@ -28,6 +28,6 @@ def test_a_row_that_was_not_reached_is_in_the_table_and_in_the_json() -> None:
     judged = [not_reached(row) for row in rows()]
     assert report.as_table(judged).count("not reached") == len(judged)
     told = report.as_json(judged, {}, 1.0)
-    assert [row["verdict"] for row in told["rows"]] == ["not reached"] * len(judged)
+    assert [row["outcome"] for row in told["rows"]] == ["not reached"] * len(judged)
     assert "not reached: next16, next15" in told["summary"]
     assert "Not run: `next16`, `next15`" in report.as_markdown(told)
