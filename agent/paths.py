@@ -91,5 +91,5 @@ def overlapping(paths: Iterable[str]) -> frozenset[str]:
 
 
 def is_config(path: str) -> bool:
-    """True if the dev server restarts or reloads for `path`. Such a file is moved into place after all sources."""
+    """True if `path` is a configuration file, which is moved into place after all sources."""
     return "/" not in path and (path in _CONFIG_NAMES or path.startswith(_CONFIG_STEMS))

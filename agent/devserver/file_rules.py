@@ -97,7 +97,7 @@ _NEXT = (
 # It restarts itself, unless the last version of the file ended it.
 _CONFIG: tuple[Literal["written or deleted"], Meaning] = ("written or deleted", "config")
 # It finds installed and removed packages by itself; another version of what it has loaded is seen to after an
-# installation, by what was really replaced (packages.LOADED).
+# installation, by what was really replaced (LOADED_BY_SERVER in two_phase_plan.py).
 _PACKAGES = Rule(concerns, "written or deleted", "packages")
 
 

@@ -2,12 +2,13 @@
 
 Invariants:
   - Every pair of a state and an event has a row. `Ignored` says why a pair has no consequence.
-  - At most one process exists: LAUNCH is asked for only when the last one is gone. `Exited` means that the leader and
-    everything it started are gone, `Spawned` that a new process exists.
-  - An exit that was not asked for is a crash, with status 0 too: Next's parent exits with 0 when its server is killed.
+  - At most one dev server exists: LAUNCH is requested only after `Exited`, which means that the main process and
+    everything it started are gone. `Spawned` means that a new process exists.
+  - An unrequested exit is a crash even with status 0, because Next's parent exits with 0 when its server is killed.
   - A process that was sent SIGTERM is killed when its grace period is over.
 
-What must not live here: time, chance and processes. `now` is an argument, and the jitter's chance comes with the event.
+What must not live here: time, chance and processes. `now` is an argument, and the random
+number for the back-off's jitter is a field of the event.
 """
 
 from __future__ import annotations
@@ -64,16 +65,16 @@ class Ignored:
 
 
 NO_PROCESS = Ignored("there is no process: the event is about an earlier one")
-ONE_IS_THERE = Ignored("a process exists, so no launch and no check was under way")
+ONE_IS_THERE = Ignored("a process exists, so no launch or check can be in progress")
 ON_ITS_WAY = Ignored("a start follows anyway")
 NO_DEADLINE = Ignored("this state has no deadline")
 OVER = Ignored("the dev server is being stopped for good")
 
 _END: Mapping[type[State], str] = {Ending: ""}
-_CRASH: Mapping[type[State], str] = {BackingOff: "", Failed: "too often, or twice by the same configuration"}
+_CRASH: Mapping[type[State], str] = {BackingOff: "", Failed: "too often, or twice because of the same configuration"}
 _STOPPING: Mapping[type[State], str] = {Stopping: ""}
 _RUNNING: Mapping[type[Event], Row | Ignored] = {
-    Listening: Ignored("its first page was answered already; from then on Answered and Silent count"),
+    Listening: Ignored("only Starting uses it; from then on Answered and Silent count"),
     FatalLogged: Ignored("Answered and Silent say whether it still works"),
     Checked: ONE_IS_THERE,
     Spawned: ONE_IS_THERE,
@@ -110,7 +111,9 @@ TABLE: Mapping[type[State], Mapping[type[Event], Row | Ignored]] = {
         LaunchFailed: Row(to.launch_failed, _CRASH),
         FilesChanged: ON_ITS_WAY,
         RestartAsked: ON_ITS_WAY,
-        RepairAsked: Ignored("a launch does the due repairs first; a later one waits for the next launch"),
+        RepairAsked: Ignored(
+            "a launch begins with the repairs that are due; one requested later waits for the next launch"
+        ),
         StopAsked: Row(to.cancel_launch, _STOPPING),
         Tick: NO_DEADLINE,
     },

@@ -1,8 +1,8 @@
 """Which packages package.json and the lock files ask for. Pure.
 
-`wanted_packages` turns the files' bytes into a WantedPackages. Its digest covers everything that an installer acts on
-and nothing else: order and whitespace of package.json, its name and version, and scripts that no installation runs do
-not count. node_modules.py remembers by that digest what was installed.
+`wanted_packages` turns the files' bytes into a WantedPackages. Its digest ignores whatever does not affect an
+installation: the formatting and order of package.json, its name and version, and scripts such as `dev`. An installation
+is needed if the digest differs from the one that node_modules.py recorded (`NodeModules.matches`).
 
 What must not live here: how a package manager is called (managers.py), when it runs (two_phase_plan.py), and the disk
 (node_modules.py).
@@ -135,7 +135,7 @@ def effective_locks(files: Files, managed: AbstractSet[str]) -> list[str]:
 
 
 def _broken_files(files: Files, lock: str | None) -> Iterator[Problem]:
-    """Problems of the other files at the root that an installation or a start reads and that cannot be parsed."""
+    """Problems with root files other than package.json that cannot be parsed: tsconfig.json and the lock file."""
     for path in TYPESCRIPT_SETTINGS:
         if (error := describe(path, files.get(path, b"{}"), jsonc=True)) is not None:
             yield Problem("install", error.report, path, error.line, error.column, code="broken-file")
@@ -160,7 +160,7 @@ def _linker_note(manager: Manager, files: Files) -> Iterator[Problem]:
 
 
 def _local_paths(manifest: Mapping[str, Any], specs: Mapping[str, str], *, members_are_listed: bool) -> Iterator[str]:
-    """The paths in the workspace from which packages are installed. An empty path means any."""
+    """The paths in the workspace from which packages are installed. An empty path stands for the whole workspace."""
     if members_are_listed:
         yield ""
     members = manifest.get("workspaces", [])
@@ -190,7 +190,7 @@ def _is_in(path: str, folders: tuple[str, ...]) -> bool:
 
 
 def is_install_input(wanted: WantedPackages, path: str) -> bool:
-    """Whether an installation reads `path`, so that the file has to be in place before."""
+    """Whether an installation reads `path`; such a file has to be written before the installation starts."""
     if concerns(path):
         return "/" not in path or _is_in(path, wanted.local_paths)
     return _is_in(path, tuple(folder for folder in wanted.local_paths if folder))

@@ -40,7 +40,7 @@ PUBLISH_SECONDS = 1.0
 """Activity is published at most this often, so that a page with a hundred requests causes one update."""
 PAGES_SECONDS = 8.0
 """How long the pages have for replacing themselves. Most take milliseconds. A page in a very busy or distant browser
-takes seconds, and a request that it sends meanwhile would wake a machine that had not waited for it.
+takes seconds. If the machine slept without waiting for it, that page's next request would wake it again.
 """
 QUIET_SECONDS = 5.0
 """Turbopack writes its cache only while idle: measured, most of it 2 s after the last page, all of it after 5 s."""
@@ -108,7 +108,8 @@ class SleepController:
 
     def record_editor_use(self, moment: str) -> None:
         """Record the backend's `last_activity_at` (RFC 3339), which it repeats with every answer. A repeated value is
-        ignored: the backend's clock may be ahead of ours, and then each repetition would count as now.
+        ignored: if the backend's clock is ahead of ours, the time is taken as now, and every answer would count as new
+        activity.
         """
         if moment == self._editor_used_at:
             return
@@ -182,10 +183,10 @@ class SleepController:
         except TimeoutError:
             log.warning("sleep.never_quiet", seconds=PREPARE_SECONDS)
         if not requested:
-            self._record_work()  # an edit that arrives now is recorded only once it is on disk
+            self._record_work()  # an edit that is being written is not recorded as an edit yet
         if not self._is_cancelled(begun, pages_gone):
             return True
-        self._requested = False  # a request for sleep during the preparation came before the activity
+        self._requested = False  # the activity outranks a request for sleep that came during the preparation
         log.info("sleep.called_off", by=self._idle.last.kind, source=self._idle.last.source)
         return False
 
@@ -232,8 +233,8 @@ class SleepController:
         return self._gateway.last_exchange + self._quiet - self._clock.monotonic()
 
     def _is_cancelled(self, begun: float, pages_gone: float) -> bool:
-        """True if activity since `begun` keeps the machine awake. Requests of a page before `pages_gone`, when all
-        pages had been replaced, do not count.
+        """True if activity since `begun` keeps the machine awake. `pages_gone`: when the last page was replaced; the
+        app's requests before that do not count.
         """
         at = self._idle.sleep_at
         events = (self._idle.attended, self._idle.unattended)

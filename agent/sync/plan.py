@@ -2,12 +2,12 @@
 
 Pure: no clock, no disk, no network. Two decisions are made here and nowhere else:
 
-1. `plan`: which operations, in which order. Folders, new files, changed files, configuration files, deletions: a
-   module is never written before the modules it imports, and a restart caused by a configuration file finds every
-   source in place (next.md, 3). A file that blocks the path of a new one is deleted first. After any prefix of the
-   operations each file is either the old or the new version.
-2. `hold_back`: whether an answer looks like that of a backend that lost its permissions, and must not be applied yet
-   (contract, section 2).
+1. `plan`: which operations, in which order: folders, new files, changed files, configuration files, deletions. New
+   files go before changed ones, so that a changed module finds the new modules it imports, and configuration files go
+   after all sources, so that a restart finds them in place (next.md, 3). A file that blocks the path of a new one is
+   deleted first. After any prefix of the operations each file is either the old or the new version.
+2. `hold_back`: whether an answer looks as if the backend could not read its files, for example because it lost its
+   permissions, and must not be applied yet (contract, section 2).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from agent.paths import folders_of, is_config
 from agent.sync.answer_set import AnswerSet
 
 MASS_DELETION_OF = 10
-"""With fewer managed files than this, any deletion is applied at once."""
+"""With fewer managed files than this, every deletion is applied at once, except that of all files."""
 CONFIRM_TIMES = 3
-"""A mass deletion is applied once this many consecutive answers contained it…"""
+"""The number of consecutive answers that must contain a mass deletion before it is applied."""
 CONFIRM_SECONDS = 10.0
-"""…over at least this many seconds."""
+"""The least time between the first and the last of those answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def plan(
 def with_template(
     operations: tuple[Operation, ...], *, placed: AbstractSet[str], wanted: Mapping[str, Put]
 ) -> tuple[Operation, ...]:
-    """`operations`, completed by those that bring the template's files from `placed` to `wanted`.
+    """`operations`, with those added that write the template's `wanted` files and delete its other `placed` ones.
 
     `placed`: the paths where template files are now. `wanted`: the paths where they shall be, each with its Put.
     Deletions that make way for a new file come first, all others last.
@@ -109,7 +109,9 @@ def with_template(
 def split_for_install(
     operations: tuple[Operation, ...], needs: Callable[[str], bool]
 ) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-    """Split the operations in two: those an install `needs` and their prerequisites, and all others."""
+    """Split the operations in two: those on files that an installation reads (`needs(path)` is true), with the folders
+    and deletions that they depend on, and all others.
+    """
     puts = {operation.path for operation in operations if isinstance(operation, Put) and needs(operation.path)}
     above = {folder for path in puts for folder in folders_of(path)}
 
@@ -161,15 +163,16 @@ def hold_back(
 ) -> HeldBack | None:
     """Why a whole set must not be applied yet, or None. Deltas name their deletions and need no such check.
 
-    `revision` is the answer's, `last_revision` that of the set on disk: a higher number shows that the backend did
-    read its store. `pending` is the result of the call before.
+    `revision` is the answer's, `last_revision` that of the set on disk: if it is higher, the backend has
+    really read its store. `pending` is the result of the call before.
     """
     if not known or (revision is not None and revision > (last_revision or 0)):
         return None
     if not answer_set.files:
         return HeldBack(
             f"The backend returned no files, but {len(known)} are on disk. That usually means lost permissions, so"
-            " nothing was deleted. Check API_KEY, or delete the files one by one",
+            " nothing was deleted. Check API_KEY. If the app is meant to be empty, send the answer with a higher"
+            " Preview-Revision",
             None,
         )
     removed = removals(known, answer_set, delta=False)

@@ -44,8 +44,9 @@ from control.web import APP, STALL_SECONDS, read_body
 log = structlog.get_logger()
 
 SMALL_FILES = 64
+"""The most entries of an answer that is generated on the event loop's thread, in about 1 ms."""
 SMALL_BYTES = 128 * 1024
-"""The largest answer that is generated on the event loop's thread: entries, and bytes of content. About 1 ms."""
+"""The most bytes of content of such an answer."""
 
 GZIP_FROM = 2 * 1024
 """Bytes. A shorter body is not compressed, because it fits one or two packets anyway."""
@@ -70,7 +71,9 @@ class Files:
         return [web.get(APP + "/files", self.get), web.put(APP + "/files", self.put)]
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """FilesAnswer with 200, 226 or 304, after holding the request if it asks for that and nothing has changed."""
+        """Answer with 200 (the whole set), 226 (a delta) or 304 (no change). If nothing has changed and the client
+        asked to wait, the request is held first.
+        """
         app_id = request.match_info["app_id"]
         near = request.remote in _LOOPBACK and not self._gzip_near
         wanted = read({name: ", ".join(request.headers.getall(name, ())) for name in HEADERS}, near=near)

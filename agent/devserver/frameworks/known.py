@@ -22,6 +22,8 @@ _DEFAULTS: Final[Mapping[str, str]] = {
     "@docusaurus/core": "docusaurus",
 }
 
+"""Package → the program that serves its apps, where the two have different names."""
+
 _OTHER_VERBS: Final = frozenset(
     {
         *("analyze", "build", "bundle", "create", "export", "info", "init", "inspect", "internal", "lint", "optimize"),

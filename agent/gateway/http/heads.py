@@ -3,7 +3,8 @@ Pure.
 
 A head keeps the sender's order, case and repetition of fields. Parsing is strict, because two programs that disagree
 on where a request ends can be made to send a response to the wrong client (request smuggling): no folded lines, no bare
-CR or LF, no space before a colon, no repeated Content-Length or one beside Transfer-Encoding, no coding but `chunked`.
+CR or LF, no space before a colon; in requests no repeated Content-Length, none beside Transfer-Encoding, and no coding
+but `chunked`.
 
 What must not live here: sockets, and what a proxy changes in a head (forwarded_headers.py).
 """
@@ -25,7 +26,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 
 class BadMessage(AgentError):
-    """The message is not valid HTTP/1.1. `status` is the response to it, where it is a request."""
+    """The message is not valid HTTP/1.1. If it is a request, `status` is the one to answer it with."""
 
     code: ClassVar[str] = "bad_message"
 
@@ -62,7 +63,7 @@ class RequestHead:
     """The target to send upstream, byte for byte as received: the origin form ("/path?query"), or "*"."""
     version: str
     fields: Fields
-    """For a target in absolute form, its host is the only Host among them (RFC 9112, 3.2.2)."""
+    """The host of a target in absolute form replaces every Host field (RFC 9112, 3.2.2)."""
     body: Body
 
 
@@ -99,8 +100,8 @@ def tokens(fields: Fields, name: bytes) -> list[bytes]:
 
 
 def has_bare_lf(raw: bytes | bytearray, start: int) -> bool:
-    """True if the buffer contains a bare LF, so no further input can make it a valid head. `start`: offset that was
-    already scanned.
+    """True if the buffer contains a bare LF, so no further input can make it a valid head. `start`: the offset to
+    scan from; everything before it was scanned already.
     """
     return _BARE_LF.search(raw, start) is not None
 
@@ -123,7 +124,7 @@ def parse_request(raw: bytes) -> RequestHead:
         hosts = [authority]
         fields = ((b"Host", authority), *(field for field in fields if field[0].lower() != b"host"))
     if not all(map(_HOST.fullmatch, hosts)):
-        raise BadMessage("Host is not a host name or an address, with or without a port")
+        raise BadMessage("Host has to be a host name or an IP address, optionally with a port")
     return RequestHead(method, target, version, fields, _request_body(fields, version))
 
 
@@ -132,7 +133,7 @@ def parse_response(raw: bytes, *, method: str) -> ResponseHead:
     first, lines = _split_lines(raw)
     found = _STATUS_LINE.fullmatch(first)
     if not found:
-        raise BadMessage("it does not begin with a status line")
+        raise BadMessage("the response does not begin with a status line")
     fields, status = _parse_fields(lines), int(found[2])
     connection = tokens(fields, b"connection")
     keep_alive = b"close" not in connection and (found[1] == b"1" or b"keep-alive" in connection)

@@ -1,6 +1,7 @@
 """/__preview/live: the socket between an open page of the app and the gateway.
 
-The page reports whether it is on screen and used (page_messages.py); the gateway sends `sleep`. It is a WebSocket and
+The page reports whether it is on screen and used (page_messages.py); the gateway sends `sleep`, to all pages from
+Gateway.put_pages_to_sleep and to a page that turns hidden meanwhile from here. It is a WebSocket and
 not an event stream, which would take one of the six connections per host that a browser opens over HTTP/1.1, in every
 tab. The page's script reconnects only when a person uses the page.
 """

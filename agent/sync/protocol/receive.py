@@ -47,7 +47,9 @@ class AnswerReceiver:
         self.has_blobs = False
 
     async def receive_ndjson(self, answer: FilesAnswer) -> None:
-        """Receive an NDJSON body. Raises Unreachable without an end line: it was cut off, and nothing is applied."""
+        """Receive an NDJSON body. Raises Unreachable if the end line is missing: the body was cut off, and none of it
+        is applied.
+        """
         end: End | None = None
         delta = answer.head.kind == "delta"
         async for lines in answer.lines():
