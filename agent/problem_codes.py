@@ -57,8 +57,8 @@ CODES: Final[Mapping[str, Explanation]] = {
         "An install script failed that runs again when the files it reads change", "Correct the file or the script"
     ),
     "package-manager": Explanation(
-        "Another package manager, or another version of it, was used than the app names",
-        "Name one that can be had, in `packageManager` or with its lock file",
+        "Another package manager or version was used than the app names, or the manager ignores a part of the app",
+        "Do what the message names: usually a version in `packageManager`, or a field in package.json",
     ),
     "node-linker": Explanation(
         "The app uses yarn's Plug'n'Play; its packages were installed into node_modules instead",

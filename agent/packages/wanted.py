@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from agent.json_errors import conflict, describe
@@ -124,7 +125,12 @@ def wanted_packages(files: Files, managed: AbstractSet[str]) -> WantedPackages |
         extras,
         locked=lock is not None,
         node=engines.required_node(manifest),
-        notes=(*notes, *_broken_files(files, lock), *_linker_note(manager, files)),
+        notes=(
+            *notes,
+            *_broken_files(files, lock),
+            *_linker_note(manager, files),
+            *_ignored_members(manager, manifest, files),
+        ),
     )
 
 
@@ -159,14 +165,37 @@ def _linker_note(manager: Manager, files: Files) -> Iterator[Problem]:
         )
 
 
+def _ignored_members(manager: Manager, manifest: Mapping[str, Any], files: Files) -> Iterator[Problem]:
+    """Warnings of the workspace members that yarn 1 leaves out of the installation without failing."""
+    if manager != "yarn":
+        return
+    patterns = [posixpath.normpath(pattern) for pattern in _member_patterns(manifest)]
+    for path in sorted(files):
+        folder, _, name = path.rpartition("/")
+        is_member = any(
+            fnmatchcase(folder, pattern) and folder.count("/") == pattern.count("/") for pattern in patterns
+        )
+        if name == MANIFEST and is_member and b'"version"' not in files[path]:
+            message = (
+                f"yarn 1 ignores the workspace {folder} and does not install its packages, because its package.json has"
+                ' no version: add "version": "0.0.0"'
+            )
+            yield Problem("install", message, path, level="warning", code="package-manager")
+
+
+def _member_patterns(manifest: Mapping[str, Any]) -> list[str]:
+    """The folders of the workspace's members as package.json names them, such as `packages/*`."""
+    members = manifest.get("workspaces", [])
+    if isinstance(members, dict):
+        members = members.get("packages", [])
+    return [member for member in members if isinstance(member, str)] if isinstance(members, list) else []
+
+
 def _local_paths(manifest: Mapping[str, Any], specs: Mapping[str, str], *, members_are_listed: bool) -> Iterator[str]:
     """The paths in the workspace from which packages are installed. An empty path stands for the whole workspace."""
     if members_are_listed:
         yield ""
-    members = manifest.get("workspaces", [])
-    if isinstance(members, dict):
-        members = members.get("packages", [])
-    patterns = [member for member in members if isinstance(member, str)] if isinstance(members, list) else []
+    patterns = _member_patterns(manifest)
     paths = [pattern.partition("*")[0].rpartition("/")[0] if "*" in pattern else pattern for pattern in patterns]
     resolutions = manifest.get("resolutions")
     all_specs = [*specs.values(), *(resolutions.values() if isinstance(resolutions, dict) else [])]

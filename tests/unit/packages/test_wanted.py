@@ -122,6 +122,20 @@ def test_a_lock_file_that_the_template_left_does_not_count_beside_the_apps_own()
     assert wanted(BASE, "package-lock.json", managed=frozenset({"package.json"})).manager == "npm"
 
 
+@pytest.mark.parametrize("pattern", ["apps/*", "./apps/*", "apps/web"])
+def test_a_workspace_member_that_yarn_1_ignores_is_named(pattern: str) -> None:
+    def notes(member: dict[str, Any], manager: str = "yarn@1.22.22") -> tuple[str, ...]:
+        root = {"private": True, "packageManager": manager, "workspaces": [pattern]}
+        files = {"package.json": root, "apps/web/package.json": member, "apps/web/lib/package.json": {"name": "lib"}}
+        found = wanted_packages({path: json.dumps(each).encode() for path, each in files.items()}, files.keys())
+        return () if found is None else tuple(f"{note.file}: {note.message}" for note in found.notes)
+
+    (ignored,) = notes({"name": "web"})
+    assert ignored.startswith("apps/web/package.json: yarn 1 ignores the workspace apps/web ")
+    assert notes({"name": "web", "version": "0.0.0"}) == ()
+    assert not any("ignores" in note for note in notes({"name": "web"}, "yarn@4.9.1"))
+
+
 def test_without_a_lock_file_package_json_may_name_the_manager() -> None:
     assert wanted(BASE | {"packageManager": "pnpm@9.1.0+sha512.ab"}).manager == "pnpm"
 
