@@ -80,6 +80,7 @@ def overlay(place: Path) -> Path:
     return place
 
 
+@pytest.mark.long
 async def test_left_open_tabs_sleep_silently_and_come_back_as_they_were(
     workspace: WorkspaceFactory, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
