@@ -11,11 +11,11 @@ import asyncio
 import errno
 from contextlib import suppress
 
-import psutil
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
 from agent.errors import ConfigError, Occupied
+from agent.port_holder import by_holder
 
 CONNECTIONS_MOST = 128
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104  Fly's checks use the machine's private address
@@ -44,21 +44,9 @@ async def listen(server: Server, host: str, port: int) -> list[asyncio.Server]:
 def listen_error(port: int, error: OSError) -> ConfigError:
     """The error for a port that cannot be listened on, with what to do about it."""
     if error.errno == errno.EADDRINUSE:
-        return Occupied(f"AGENT_PORT {port} is taken{_holder(port)}: stop that process, or set another AGENT_PORT")
+        return Occupied(f"AGENT_PORT {port} is taken{by_holder(port)}: stop that process, or set another AGENT_PORT")
     if error.errno == errno.EACCES:
         return ConfigError(
             f"AGENT_PORT {port} needs privileges that the agent lacks: set AGENT_PORT to a port from 1024 up"
         )
     return ConfigError(f"AGENT_PORT {port} cannot be listened on: {error.strerror or error}")
-
-
-def _holder(port: int) -> str:
-    """` by NAME (pid N)`, or nothing if this user cannot see the process."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
-            if listens and listens.port == port and connection.pid:
-                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
-    except (psutil.Error, OSError):
-        pass
-    return ""

@@ -2,7 +2,7 @@
 
 `wanted_packages` turns the files' bytes into a WantedPackages. Its digest ignores whatever does not affect an
 installation: the formatting and order of package.json, its name and version, and scripts such as `dev`. An installation
-is needed if the digest differs from the one that node_modules.py recorded (`NodeModules.matches`).
+is needed if the digest differs from the recorded one (`PackageInstaller._is_installed` asks `NodeModules.matches`).
 
 What must not live here: how a package manager is called (managers.py), when it runs (two_phase_plan.py), and the disk
 (node_modules.py).

@@ -49,16 +49,6 @@ def is_free(port: int) -> bool:
         return True
 
 
-def port_holder(port: int) -> psutil.Process | None:
-    """The process that listens on `port`; None if none does, or if this user may not see it."""
-    with suppress(psutil.Error):
-        for connection in psutil.net_connections(kind="tcp"):
-            at_port = connection.laddr and connection.laddr.port == port
-            if at_port and connection.status == psutil.CONN_LISTEN and connection.pid is not None:
-                return psutil.Process(connection.pid)
-    return None
-
-
 def listening_ports(session: int) -> frozenset[int]:
     """The TCP ports on which the processes of a session listen, as far as this user may see them."""
     ports = set()

@@ -21,6 +21,7 @@ import psutil
 import structlog
 
 from agent.errors import DiskError, Occupied
+from agent.port_holder import port_holder
 from agent.process import find
 
 log = structlog.get_logger()
@@ -113,7 +114,7 @@ async def end_run(state_dir: Path, name: str = RECORD) -> tuple[tuple[str, ...],
 
 def _kill_user_holder(port: int, user: int | None) -> None:
     with suppress(psutil.Error):
-        holder = find.port_holder(port) if user is not None else None
+        holder = port_holder(port) if user is not None else None
         if holder is not None and holder.uids().real == user:
             log.warning("dev_server.port_freed", pid=holder.pid, program=holder.name(), port=port)
             holder.kill()
@@ -131,7 +132,7 @@ def _survivors(record: RunRecord) -> list[psutil.Process]:
 
 def _port_problem(port: int, ours: set[int]) -> str:
     try:
-        holder = find.port_holder(port)
+        holder = port_holder(port)
         name = f"{holder.name()} (pid {holder.pid})" if holder else "a program of another user"
     except psutil.Error:
         return f"port {port} was held until a moment ago"

@@ -6,8 +6,7 @@ import errno
 import socket
 from contextlib import suppress
 
-import psutil
-
+from agent.port_holder import by_holder
 from control.dev.workspace import CannotPreview
 
 PORTS = {"control": 8080, "PORT": 3000, "DEV_PORT": 3001, "AGENT_PORT": 9090}
@@ -42,18 +41,9 @@ def _hold_exactly(port: int) -> socket.socket:
         return socket.create_server(("", port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            reason = f"port {port} is taken{_holder(port)}: stop that program, or choose another --port"
+            reason = f"port {port} is taken{by_holder(port)}: stop that program, or choose another --port"
         elif error.errno == errno.EACCES:
             reason = f"port {port} needs root: choose a --port of 1024 or above"
         else:
             reason = f"port {port} cannot be opened: {error.strerror or error}"
         raise CannotPreview(reason) from None
-
-
-def _holder(port: int) -> str:
-    with suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
-            if listens and listens.port == port and connection.pid:
-                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
-    return ""

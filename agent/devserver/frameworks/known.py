@@ -21,7 +21,6 @@ _DEFAULTS: Final[Mapping[str, str]] = {
     "@vue/cli-service": "vue-cli-service",
     "@docusaurus/core": "docusaurus",
 }
-
 """Package → the program that serves its apps, where the two have different names."""
 
 _OTHER_VERBS: Final = frozenset(

@@ -19,7 +19,7 @@ from pathlib import Path
 from agent.devserver.repair.evidence import DiskSpace
 from agent.errors import DiskError
 from agent.isolation.user import DevUser
-from agent.nofollow import remove
+from agent.nofollow import folder_below, open_folder, remove
 
 CACHE = (".next", "dev", "cache")
 """Below the app's folder, for frameworks that do not name another place."""
@@ -32,7 +32,7 @@ is left out: its files are hard links of those in node_modules.
 def is_warm(workspace: Path, place: tuple[str, ...] = CACHE) -> bool:
     """Whether the compiler would start from a cache."""
     with suppress(OSError), _inside(workspace, place[:-1]) as parent:
-        folder = os.open(place[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        folder = open_folder(place[-1], parent)
         try:
             with os.scandir(folder) as entries:
                 return any(True for _ in entries)
@@ -95,10 +95,7 @@ def _inside(top: Path, parts: Iterable[str], *, of: int | None = None) -> Iterat
     try:
         if of is not None and os.fstat(descriptor).st_uid != of:
             raise PermissionError(errno.EPERM, f"{top} is not user {of}'s own")
-        for name in parts:
-            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
-        yield descriptor
+        with folder_below(descriptor, "/".join(parts)) as folder:
+            yield folder
     finally:
         os.close(descriptor)

@@ -135,7 +135,7 @@ class TestPorts:
         monkeypatch.setattr(ports, "PORTS", dict.fromkeys(ports.PORTS, 0))
         with socket.create_server(("", 0)) as taken:
             number = taken.getsockname()[1]
-            with pytest.raises(CannotPreview, match=rf"port {number} is taken by .+ \(process {os.getpid()}\): stop"):
+            with pytest.raises(CannotPreview, match=rf"port {number} is taken by .+ \(pid {os.getpid()}\): stop"):
                 ports.free_ports(number)
         assert ports.free_ports(number)["PORT"] == number
 
