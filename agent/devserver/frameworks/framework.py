@@ -1,7 +1,7 @@
 """A framework as data: how its dev server is recognised, started, probed and read. Pure.
 
-Invariant: everything that differs between frameworks is a field here. Code that uses a Framework does not compare its
-name.
+Invariant: everything that differs between frameworks is a field here, and code that uses a Framework does not compare
+its name. file_rules.py is the exception, for the folders and files that only Next.js has.
 """
 
 from __future__ import annotations
