@@ -33,7 +33,7 @@ async def attacks(world: World) -> str:
         output = (await machine.exec("sh", "-c", CHECK)).splitlines()
         bad = [line for line in output if line.startswith("FAIL")]
         begun = [line.partition("attacks: ")[2] for line in output if " attacks: " in line]
-        if bad or not begun or "the agent that runs" not in begun[0]:
+        if bad or not begun or "the running agent" not in begun[0]:
             raise Wrong("\n".join(bad) or f"what was attacked: {begun}")
         return f"{len(output)} lines, none of them a failure; {begun[0]}"
 
